@@ -1,0 +1,9 @@
+//! Adapter for the demo agent: see `PROTOCOL.md` beside this crate.
+
+mod launch;
+mod session;
+mod wire;
+
+pub use session::Demo;
+
+rp_sdk::export_adapter!(Demo);

@@ -1,0 +1,131 @@
+//! What a component costs: a decision of the default policy, and the Pi adapter's input.
+//!
+//! `cargo run --release -p rp-engine --example policy_call`
+
+#![allow(clippy::print_stdout, reason = "a program that prints what it measured")]
+
+use std::{
+    error::Error,
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use rp_engine::{Adapter, Engine, EngineConfig, Limits, NoStore, Policy};
+use rp_protocol::{
+    routing::{Direction, Facts, Peer},
+    session::LaunchRequest,
+};
+
+const DECISIONS: usize = 1_000_000;
+const INPUT_BYTES: usize = 10 << 20;
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let folder = tempfile::tempdir()?;
+    let guests =
+        rp_guests::build(&root, &root.join("target/guests"), &mut |line| println!("{line}"))?;
+    let wasm = |id: &str| -> Result<Vec<u8>, Box<dyn Error>> {
+        let guest = guests.iter().find(|guest| guest.id == id).ok_or("no such component")?;
+        Ok(fs::read(&guest.component)?)
+    };
+    let engine = Engine::new(EngineConfig {
+        cache_dir: folder.path().join("cache"),
+        cache_key: [0; 32],
+        log_dir: folder.path().join("logs"),
+        limits: Limits::default(),
+    })?;
+
+    let policy = engine.load_policy("default", wasm("default")?, "{}", Arc::new(NoStore)).await?;
+    measure_policy(&policy)?;
+    let adapter = engine.load_adapter("pi", wasm("pi")?).await?;
+    measure_adapter(&adapter, &root.join("adapters/pi/transcripts/0.87.1")).await
+}
+
+fn measure_policy(policy: &Policy) -> Result<(), Box<dyn Error>> {
+    let peer = |name, address| Peer {
+        pc: None,
+        cwd: "/home/ann/project",
+        name,
+        address,
+        harness: Some("pi"),
+    };
+    let recipients = [peer("reviewer", "/home/ann/project@reviewer")];
+    let facts = Facts {
+        direction: Direction::Local,
+        sender: peer("scout", "/home/ann/project@scout"),
+        recipients: &recipients,
+        to: "reviewer",
+        id: "0199a2b4-0000-7000-8000-000000000000",
+        re: None,
+        body_bytes: 256,
+        body_type: None,
+        body: None,
+        sent_last_minute: 12,
+        now_ms: 1_763_700_000_000,
+    };
+    let mut times = Vec::with_capacity(DECISIONS);
+    for _ in 0..DECISIONS {
+        let start = Instant::now();
+        policy.decide(&facts)?;
+        times.push(start.elapsed());
+    }
+    times.sort_unstable();
+    let at = |part: usize| times.get(DECISIONS * part / 1000).copied().unwrap_or(Duration::MAX);
+    println!("decide: p50 {:?}, p99 {:?}, p99.9 {:?}", at(500), at(990), at(999));
+    Ok(())
+}
+
+/// Feeds recorded lines until enough went in, each run of them to a session of its own.
+async fn measure_adapter(adapter: &Adapter, folder: &Path) -> Result<(), Box<dyn Error>> {
+    let runs = recorded(folder)?;
+    let request = LaunchRequest {
+        cwd: "/home/ann/project".into(),
+        agent: "scout".into(),
+        model: None,
+        resume: None,
+        mesh: None,
+        settings: "{}".into(),
+        version: Some("0.87.1".into()),
+    };
+    let (mut bytes, mut calls) = (0, 0);
+    let start = Instant::now();
+    for run in runs.iter().cycle() {
+        let mut session = adapter.session(&request).await?;
+        session.started().await?;
+        for line in run {
+            session.output(line.as_bytes()).await?;
+            bytes += line.len() + 1;
+            calls += 1;
+        }
+        if bytes >= INPUT_BYTES {
+            break;
+        }
+    }
+    let taken = start.elapsed();
+    let rate = bytes as f64 / taken.as_secs_f64() / 1e6;
+    println!("adapter: {bytes} bytes in {calls} calls in {taken:?}: {rate:.0} MB/s");
+    Ok(())
+}
+
+fn recorded(folder: &Path) -> Result<Vec<Vec<String>>, Box<dyn Error>> {
+    let mut files: Vec<PathBuf> = fs::read_dir(folder)?
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<Result<_, _>>()?;
+    files.sort();
+    let mut runs = Vec::new();
+    for file in files.iter().filter(|file| file.extension().is_some_and(|kind| kind == "jsonl")) {
+        let mut run = Vec::new();
+        for line in fs::read_to_string(file)?.lines() {
+            let line: serde_json::Value = serde_json::from_str(line)?;
+            let text = |name| line.get(name).and_then(serde_json::Value::as_str);
+            if let (Some("out"), Some(text)) = (text("dir"), text("line")) {
+                run.push(text.to_owned());
+            }
+        }
+        runs.push(run);
+    }
+    Ok(runs)
+}

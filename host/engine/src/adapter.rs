@@ -1,0 +1,250 @@
+//! Harness adapters: one instance in a store of its own for each session.
+
+use std::sync::Arc;
+
+use rp_protocol::session::{
+    Command, Effect, Exit, Failure, HarnessDescription, LaunchRequest, LaunchSpec,
+};
+use tokio::time::timeout;
+use wasmtime::{Store, UpdateDeadline, component::ResourceAny};
+
+use crate::{
+    CallError, LoadError, NoStore,
+    bindings::harness::{HarnessAdapter, HarnessAdapterPre, exports::rp::harness::adapter as wit},
+    engine::Shared,
+    error::Bounds,
+    host::Host,
+    limits::{LimitReached, ticks},
+    log::ComponentLog,
+};
+
+/// A loaded harness adapter. Clones share the compiled code.
+#[derive(Clone)]
+pub struct Adapter(Arc<Loaded>);
+
+struct Loaded {
+    shared: Arc<Shared>,
+    pre: HarnessAdapterPre<Host>,
+    imports: Vec<String>,
+    log: Arc<ComponentLog>,
+    description: HarnessDescription,
+}
+
+impl Adapter {
+    /// Asks a throw-away instance what the adapter is.
+    pub(crate) async fn describe_itself(
+        shared: Arc<Shared>,
+        pre: HarnessAdapterPre<Host>,
+        imports: Vec<String>,
+        log: Arc<ComponentLog>,
+    ) -> Result<Self, LoadError> {
+        let mut instance = Instance::new(&shared, &pre, &log, "").await?;
+        let (adapter, store, limited) = instance.begin();
+        let description = limited.run(adapter.call_describe(store)).await?.into();
+        Ok(Adapter(Arc::new(Loaded { shared, pre, imports, log, description })))
+    }
+
+    /// The id it was loaded with.
+    pub fn id(&self) -> &str {
+        self.0.log.component()
+    }
+
+    /// What the adapter says of itself; asked once, when it was loaded.
+    pub fn describe(&self) -> &HarnessDescription {
+        &self.0.description
+    }
+
+    /// The interfaces it imports, with their versions.
+    pub fn imports(&self) -> &[String] {
+        &self.0.imports
+    }
+
+    /// What to start for this request. The inner error is the adapter's own refusal.
+    pub async fn launch(
+        &self,
+        request: &LaunchRequest,
+    ) -> Result<Result<LaunchSpec, Failure>, CallError> {
+        let mut instance = self.instance(&request.agent).await?;
+        let (adapter, store, limited) = instance.begin();
+        let outcome = limited.run(adapter.call_launch(store, &request.into())).await?;
+        Ok(outcome.map(Into::into).map_err(Into::into))
+    }
+
+    /// Begins a session: one harness process, from start to exit.
+    pub async fn session(&self, request: &LaunchRequest) -> Result<AdapterSession, CallError> {
+        let mut instance = self.instance(&request.agent).await?;
+        let (adapter, store, limited) = instance.begin();
+        let session =
+            limited.run(adapter.session().call_constructor(store, &request.into())).await?;
+        Ok(AdapterSession { live: Some((instance, session)) })
+    }
+
+    async fn instance(&self, session: &str) -> Result<Instance, CallError> {
+        Instance::new(&self.0.shared, &self.0.pre, &self.0.log, session).await
+    }
+}
+
+/// A running session of an adapter. After an error, and after a call whose future was
+/// dropped before it was done, the instance is gone and every call gives
+/// [`CallError::Gone`].
+pub struct AdapterSession {
+    /// Taken for the time of a call and put back only when the call went well.
+    live: Option<(Instance, ResourceAny)>,
+}
+
+impl AdapterSession {
+    /// The process runs; its input is open.
+    pub async fn started(&mut self) -> Result<Vec<Effect>, CallError> {
+        let (mut instance, session) = self.take()?;
+        let (adapter, store, limited) = instance.begin();
+        let effects = limited.run(adapter.session().call_started(store, session)).await?;
+        self.keep(instance, session, effects)
+    }
+
+    /// One line without its newline, or a chunk of bytes, as the launch spec asked.
+    pub async fn output(&mut self, data: &[u8]) -> Result<Vec<Effect>, CallError> {
+        let (mut instance, session) = self.take()?;
+        let (adapter, store, limited) = instance.begin();
+        let effects = limited.run(adapter.session().call_output(store, session, data)).await?;
+        self.keep(instance, session, effects)
+    }
+
+    /// One line of standard error.
+    pub async fn diagnostics(&mut self, line: &str) -> Result<Vec<Effect>, CallError> {
+        let (mut instance, session) = self.take()?;
+        let (adapter, store, limited) = instance.begin();
+        let effects = limited.run(adapter.session().call_diagnostics(store, session, line)).await?;
+        self.keep(instance, session, effects)
+    }
+
+    /// A command; numbers rise and are never used twice.
+    pub async fn command(
+        &mut self,
+        number: u64,
+        command: &Command,
+    ) -> Result<Vec<Effect>, CallError> {
+        let (mut instance, session) = self.take()?;
+        let (adapter, store, limited) = instance.begin();
+        let command = command.into();
+        let effects =
+            limited.run(adapter.session().call_command(store, session, number, &command)).await?;
+        self.keep(instance, session, effects)
+    }
+
+    /// The time the adapter asked to be woken at has come.
+    pub async fn wake(&mut self) -> Result<Vec<Effect>, CallError> {
+        let (mut instance, session) = self.take()?;
+        let (adapter, store, limited) = instance.begin();
+        let effects = limited.run(adapter.session().call_wake(store, session)).await?;
+        self.keep(instance, session, effects)
+    }
+
+    /// The process is gone.
+    pub async fn exited(&mut self, how: &Exit) -> Result<Vec<Effect>, CallError> {
+        let (mut instance, session) = self.take()?;
+        let (adapter, store, limited) = instance.begin();
+        let effects =
+            limited.run(adapter.session().call_exited(store, session, &how.into())).await?;
+        self.keep(instance, session, effects)
+    }
+
+    fn take(&mut self) -> Result<(Instance, ResourceAny), CallError> {
+        self.live.take().ok_or(CallError::Gone)
+    }
+
+    fn keep(
+        &mut self,
+        instance: Instance,
+        session: ResourceAny,
+        effects: Vec<wit::Effect>,
+    ) -> Result<Vec<Effect>, CallError> {
+        let allowed = instance.shared.limits.adapter_effects;
+        if effects.len() > allowed {
+            let error = CallError::TooMuchOutput(format!(
+                "{} effects in one call, and {allowed} are allowed",
+                effects.len()
+            ));
+            instance.log.ended(&instance.session, &error);
+            return Err(error);
+        }
+        self.live = Some((instance, session));
+        Ok(effects.into_iter().map(Effect::from).collect())
+    }
+}
+
+/// One instance in its store. It must be dropped after an error.
+struct Instance {
+    shared: Arc<Shared>,
+    store: Store<Host>,
+    world: HarnessAdapter,
+    log: Arc<ComponentLog>,
+    session: Arc<str>,
+}
+
+impl Instance {
+    async fn new(
+        shared: &Arc<Shared>,
+        pre: &HarnessAdapterPre<Host>,
+        log: &Arc<ComponentLog>,
+        session: &str,
+    ) -> Result<Self, CallError> {
+        let limits = &shared.limits;
+        let host = Host::new(Arc::clone(log), session, Arc::new(NoStore), limits.adapter_memory);
+        // What the effects take themselves does not count as output.
+        let output = limits.adapter_output + limits.adapter_effects * size_of::<wit::Effect>();
+        let mut store = host.into_store(&shared.wasmtime, output);
+        store.epoch_deadline_callback(|mut store| {
+            let host = store.data_mut();
+            host.ticks_left = host.ticks_left.saturating_sub(1);
+            match host.ticks_left {
+                0 => Err(LimitReached::Time.into()),
+                _ => Ok(UpdateDeadline::Yield(1)),
+            }
+        });
+        let session: Arc<str> = session.into();
+        let limited = Limited { shared, log, session: &session };
+        limited.start(&mut store);
+        let world = limited.run(pre.instantiate_async(&mut store)).await?;
+        Ok(Instance { shared: Arc::clone(shared), store, world, log: Arc::clone(log), session })
+    }
+
+    /// Everything a call needs.
+    fn begin(&mut self) -> (&wit::Guest, &mut Store<Host>, Limited<'_>) {
+        let Instance { shared, store, world, log, session } = self;
+        let limited = Limited { shared, log, session };
+        limited.start(store);
+        (world.rp_harness_adapter(), store, limited)
+    }
+}
+
+/// Bounds the time of one call and explains its error.
+struct Limited<'a> {
+    shared: &'a Shared,
+    log: &'a ComponentLog,
+    session: &'a str,
+}
+
+impl Limited<'_> {
+    fn start(&self, store: &mut Store<Host>) {
+        store.data_mut().ticks_left = ticks(self.shared.limits.adapter_call);
+        store.set_epoch_deadline(1);
+    }
+
+    async fn run<T>(
+        &self,
+        call: impl Future<Output = wasmtime::Result<T>>,
+    ) -> Result<T, CallError> {
+        let limits = &self.shared.limits;
+        let running = self.shared.ticker.running();
+        let outcome = timeout(limits.adapter_wait, call).await;
+        drop(running);
+        self.log.settle();
+        let error = match outcome {
+            Ok(Ok(value)) => return Ok(value),
+            Ok(Err(error)) => Bounds::adapter(limits).explain(&error),
+            Err(_elapsed) => CallError::Timeout { limit: limits.adapter_wait },
+        };
+        self.log.ended(self.session, &error);
+        Err(error)
+    }
+}

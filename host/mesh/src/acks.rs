@@ -1,0 +1,86 @@
+//! Messages of this host's agents that wait for another router's word.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use rp_protocol::mesh::{AckOrigin, AckStatus, EnvelopeId, Inbound};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use crate::connection::lock;
+use crate::receipt::Outcome;
+
+#[derive(Debug)]
+struct Waiting {
+    origin: AckOrigin,
+    tell: oneshot::Sender<Outcome>,
+}
+
+/// Messages that wait for an acknowledgement. One entry for each call that waits, at most 5 s.
+#[derive(Debug, Default)]
+pub(crate) struct PendingAcks {
+    waiting: Mutex<HashMap<EnvelopeId, Waiting>>,
+}
+
+/// Stops waiting when dropped.
+pub(crate) struct AckWait<'a> {
+    acks: &'a PendingAcks,
+    id: EnvelopeId,
+    told: oneshot::Receiver<Outcome>,
+}
+
+impl PendingAcks {
+    pub(crate) fn expect(&self, id: EnvelopeId, destination: &str) -> AckWait<'_> {
+        let (tell, told) = oneshot::channel();
+        let origin = AckOrigin::expected(destination);
+        lock(&self.waiting).insert(id, Waiting { origin, tell });
+        AckWait { acks: self, id, told }
+    }
+
+    /// Settles what an acknowledgement or a trusted error is about. A second one changes nothing.
+    pub(crate) fn settle(&self, inbound: &Inbound, from: &str) {
+        let (id, outcome) = match inbound {
+            Inbound::Ack { re, status, .. } => (
+                *re,
+                match status {
+                    AckStatus::Received => Outcome::Received,
+                    AckStatus::Denied => Outcome::denied("the other router refused it"),
+                    AckStatus::Busy => Outcome::denied(
+                        "the recipient was busy and its outdated router dropped the message; \
+                         restart the oldest program on the mesh",
+                    ),
+                },
+            ),
+            Inbound::TransportError { re, reason } => (
+                *re,
+                Outcome::denied(&format!("the relay could not carry it: {}", reason.as_str())),
+            ),
+            Inbound::BadAck | Inbound::Message => return,
+        };
+        let mut waiting = lock(&self.waiting);
+        let counts = waiting.get(&id).is_some_and(|entry| {
+            matches!(inbound, Inbound::TransportError { .. }) || entry.origin.accepts(from)
+        });
+        if counts && let Some(entry) = waiting.remove(&id) {
+            // The one who waited may have given up.
+            let _ = entry.tell.send(outcome);
+        }
+    }
+}
+
+impl AckWait<'_> {
+    /// What became of the message, or [`Outcome::Timeout`].
+    pub(crate) async fn outcome(mut self, patience: Duration) -> Outcome {
+        match timeout(patience, &mut self.told).await {
+            Ok(Ok(outcome)) => outcome,
+            _ => Outcome::Timeout,
+        }
+    }
+}
+
+impl Drop for AckWait<'_> {
+    fn drop(&mut self) {
+        lock(&self.acks.waiting).remove(&self.id);
+    }
+}

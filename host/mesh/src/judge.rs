@@ -1,0 +1,64 @@
+//! Asking the routing policy, and making its answer safe to obey.
+
+use rp_protocol::mesh::{Body, Envelope};
+use rp_protocol::routing::{Decision, Direction, Facts, Peer};
+
+use crate::policy::RoutingPolicy;
+
+/// What happens to an envelope.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Deliver,
+    Rewrite(Body<'static>),
+    Redirect(Vec<String>),
+    Deny(String),
+    Hold(String),
+}
+
+/// One question to the policy.
+pub(crate) struct Question<'a> {
+    pub(crate) direction: Direction,
+    pub(crate) sender: Peer<'a>,
+    pub(crate) recipients: &'a [Peer<'a>],
+    pub(crate) envelope: &'a Envelope<'a>,
+    pub(crate) sent_last_minute: u32,
+    pub(crate) now_ms: u64,
+}
+
+/// Asks the policy. Whatever keeps it from a usable answer holds the envelope.
+pub(crate) fn judge(
+    policy: &dyn RoutingPolicy,
+    longest: usize,
+    question: &Question<'_>,
+) -> Verdict {
+    let envelope = question.envelope;
+    let body = envelope.body.as_str();
+    let body_type = envelope.body.type_name();
+    let decision = policy.decide(&Facts {
+        direction: question.direction,
+        sender: question.sender,
+        recipients: question.recipients,
+        to: &envelope.to.to_text(),
+        id: envelope.id.as_str(),
+        re: envelope.re.as_ref().map(|re| re.as_str()),
+        body_bytes: u32::try_from(body.len()).unwrap_or(u32::MAX),
+        body_type: body_type.as_deref(),
+        body: policy.wants_bodies().then_some(body),
+        sent_last_minute: question.sent_last_minute,
+        now_ms: question.now_ms,
+    });
+    match decision {
+        Ok(Decision::Deliver) => Verdict::Deliver,
+        Ok(Decision::Deny(reason)) => Verdict::Deny(reason),
+        Ok(Decision::Redirect(addresses)) => Verdict::Redirect(addresses),
+        Ok(Decision::Hold(reason)) => Verdict::Hold(reason),
+        Ok(Decision::Rewrite(json)) => match Body::parse(&json) {
+            Ok(body) if body.as_str().len() <= longest => Verdict::Rewrite(body.into_owned()),
+            Ok(_) => Verdict::Hold("the routing policy wrote a body that is too long".to_owned()),
+            Err(error) => Verdict::Hold(format!("the routing policy wrote a bad body: {error}")),
+        },
+        // Without a recipient there is nothing to keep back.
+        Err(_) if question.recipients.is_empty() => Verdict::Deliver,
+        Err(reason) => Verdict::Hold(format!("the routing policy does not answer: {reason}")),
+    }
+}

@@ -1,0 +1,282 @@
+//! How an envelope finds its way.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use rp_protocol::mesh::{
+    BROADCAST, BROKER, Destination, Envelope, Inbound, asks_for_roster, classify, is_drive_path,
+    split_alias,
+};
+use rp_protocol::routing::{self, Direction};
+use tokio::sync::oneshot;
+
+use crate::audit::Via;
+use crate::bridge::Bridge;
+use crate::broker::{Batch, Broker};
+use crate::deliver::{Parcel, Reply, Settled, is_one, released};
+use crate::judge::{Question, Verdict, judge};
+use crate::mailbox::HeldMessage;
+use crate::receipt::Outcome;
+use crate::roster::{Link, Peer};
+
+impl Broker {
+    /// Handles one line of a registered peer. What is not an envelope is ignored.
+    pub(crate) fn route_line(
+        self: &Arc<Self>,
+        sender: &Arc<Peer>,
+        line: &str,
+        batch: &mut Batch<'_>,
+    ) {
+        let Ok(mut envelope) = Envelope::parse(line) else {
+            return;
+        };
+        envelope.from = Cow::Borrowed(&sender.address);
+        if is_one(&envelope.to, BROKER) {
+            if let Link::Socket(connection) = &sender.link
+                && asks_for_roster(&envelope)
+            {
+                self.answer_roster(connection, Some((&sender.address, envelope.id)), batch);
+            }
+            return;
+        }
+        self.route(sender, envelope, Reply::Wire(Arc::clone(sender)), batch);
+    }
+
+    /// Sends an envelope of a registered peer where it belongs. `from` is the peer's address.
+    pub(crate) fn route(
+        self: &Arc<Self>,
+        sender: &Arc<Peer>,
+        envelope: Envelope<'_>,
+        reply: Reply,
+        batch: &mut Batch<'_>,
+    ) {
+        if let Some(bridge) = self.bridge_for(&envelope.to) {
+            return self.route_outbound(sender, envelope, reply, bridge.as_ref(), batch);
+        }
+        let recipients = self.resolve(sender, &envelope.to);
+        let verdict = self.verdict(
+            Direction::Local,
+            sender.facts(),
+            sender.count_sent(batch.now_ms),
+            &recipients,
+            &envelope,
+            batch.now_ms,
+        );
+        let parcel = Parcel {
+            envelope,
+            origin: sender.origin(),
+            recipients,
+            via: Via::Local,
+            redirected: false,
+            reply,
+        };
+        self.obey(verdict, parcel, &sender.address, batch);
+    }
+
+    fn obey(
+        self: &Arc<Self>,
+        verdict: Verdict,
+        mut parcel: Parcel<'_>,
+        sender: &str,
+        batch: &mut Batch<'_>,
+    ) {
+        match verdict {
+            Verdict::Deliver => self.dispatch(parcel, batch),
+            Verdict::Rewrite(body) => {
+                parcel.envelope.body = body;
+                self.dispatch(parcel, batch);
+            }
+            Verdict::Redirect(addresses) => {
+                parcel.recipients = self.exact(sender, addresses.iter().map(String::as_str));
+                parcel.redirected = true;
+                if parcel.recipients.is_empty() {
+                    return self.deny(parcel, "the routing policy named nobody who is here", batch);
+                }
+                self.dispatch(parcel, batch);
+            }
+            Verdict::Deny(reason) => self.deny(parcel, &reason, batch),
+            Verdict::Hold(reason) => self.hold(parcel, reason, batch),
+        }
+    }
+
+    fn verdict(
+        &self,
+        direction: Direction,
+        sender: routing::Peer<'_>,
+        sent_last_minute: u32,
+        recipients: &[Arc<Peer>],
+        envelope: &Envelope<'_>,
+        now_ms: u64,
+    ) -> Verdict {
+        let one;
+        let many: Vec<routing::Peer<'_>>;
+        let recipients = match recipients {
+            [peer] => {
+                one = [peer.facts()];
+                one.as_slice()
+            }
+            peers => {
+                many = peers.iter().map(|peer| peer.facts()).collect();
+                many.as_slice()
+            }
+        };
+        judge(
+            self.around.policy.as_ref(),
+            self.around.config.limits.line_bytes,
+            &Question { direction, sender, recipients, envelope, sent_last_minute, now_ms },
+        )
+    }
+
+    /// The peers that a destination means right now, never the sender itself.
+    fn resolve(&self, sender: &Arc<Peer>, to: &Destination<'_>) -> Vec<Arc<Peer>> {
+        if is_one(to, BROADCAST) {
+            return self.with_roster(|roster| {
+                roster
+                    .peers()
+                    .iter()
+                    .filter(|peer| peer.cwd == sender.cwd && !Arc::ptr_eq(peer, sender))
+                    .cloned()
+                    .collect()
+            });
+        }
+        self.exact(&sender.address, to.addresses())
+    }
+
+    fn exact<'a>(&self, sender: &str, addresses: impl Iterator<Item = &'a str>) -> Vec<Arc<Peer>> {
+        self.with_roster(|roster| {
+            addresses
+                .filter(|address| *address != sender)
+                .filter_map(|address| roster.get(address).cloned())
+                .collect()
+        })
+    }
+
+    /// Delivers what a person has allowed, to those of its recipients who are here.
+    pub(crate) fn release(self: &Arc<Self>, held: &HeldMessage, told: oneshot::Sender<Settled>) {
+        let Some(envelope) = released(held) else {
+            return;
+        };
+        let mut batch = Batch::new(self);
+        let recipients = self.exact("", held.recipients.iter().map(String::as_str));
+        let parcel = Parcel {
+            envelope,
+            origin: held.message.origin,
+            recipients,
+            via: Via::Local,
+            redirected: false,
+            reply: Reply::Host(told),
+        };
+        self.dispatch(parcel, &mut batch);
+    }
+
+    /// The bridge, when the destination is on a machine it knows.
+    pub(crate) fn bridge_for(&self, to: &Destination<'_>) -> Option<Arc<dyn Bridge>> {
+        let Destination::One(to) = to else {
+            return None;
+        };
+        let (alias, _) = split_alias(to)?;
+        let bridge = self.around.bridge()?;
+        let is_local_drive = is_drive_path(to)
+            && self
+                .with_roster(|roster| roster.get(to).is_some_and(|peer| is_drive_path(&peer.cwd)));
+        (!is_local_drive && bridge.knows(alias)).then_some(bridge)
+    }
+
+    fn route_outbound(
+        self: &Arc<Self>,
+        sender: &Arc<Peer>,
+        mut envelope: Envelope<'_>,
+        reply: Reply,
+        bridge: &dyn Bridge,
+        batch: &mut Batch<'_>,
+    ) {
+        let to = envelope.to.to_text().into_owned();
+        let roster = bridge.roster();
+        let recipient = roster.iter().find(|entry| entry.address == to);
+        let (pc, rest) = split_alias(&to).unwrap_or(("", &to));
+        let recipient = routing::Peer {
+            pc: Some(pc),
+            cwd: recipient.map_or("", |entry| &entry.cwd),
+            name: recipient.map_or(rest, |entry| &entry.name),
+            address: &to,
+            harness: None,
+        };
+        let verdict = judge(
+            self.around.policy.as_ref(),
+            self.around.config.limits.line_bytes,
+            &Question {
+                direction: Direction::Outbound,
+                sender: sender.facts(),
+                recipients: &[recipient],
+                envelope: &envelope,
+                sent_last_minute: sender.count_sent(batch.now_ms),
+                now_ms: batch.now_ms,
+            },
+        );
+        let verdict = match verdict {
+            Verdict::Deliver => return bridge.send(&envelope),
+            Verdict::Rewrite(body) => {
+                envelope.body = body;
+                return bridge.send(&envelope);
+            }
+            other => other,
+        };
+        let parcel = Parcel {
+            envelope,
+            origin: sender.origin(),
+            recipients: Vec::new(),
+            via: Via::Local,
+            redirected: false,
+            reply,
+        };
+        self.obey(verdict, parcel, &sender.address, batch);
+    }
+
+    /// Delivers an envelope from another machine. Nothing is told about: the answer is whether
+    /// it was delivered.
+    pub(crate) fn inject(self: &Arc<Self>, envelope: Envelope<'_>, told: oneshot::Sender<Settled>) {
+        let Destination::One(to) = &envelope.to else {
+            return;
+        };
+        let mut batch = Batch::new(self);
+        let recipients = self.exact("", std::iter::once(to.as_ref()));
+        let about_earlier = classify(&envelope);
+        if about_earlier != Inbound::Message
+            && let [peer] = recipients.as_slice()
+            && let Link::Mailbox(..) = &peer.link
+        {
+            self.around.acks.settle(&about_earlier, &envelope.from);
+            let outcomes = vec![Some(Outcome::Received)];
+            let parcel = Parcel::from_remote(envelope, recipients, told);
+            return self.conclude(parcel, outcomes, &mut batch);
+        }
+        let verdict = if about_earlier == Inbound::Message {
+            self.inbound_verdict(&envelope, &recipients, batch.now_ms)
+        } else {
+            Verdict::Deliver
+        };
+        let sender = envelope.from.clone().into_owned();
+        let parcel = Parcel::from_remote(envelope, recipients, told);
+        self.obey(verdict, parcel, &sender, &mut batch);
+    }
+
+    fn inbound_verdict(
+        &self,
+        envelope: &Envelope<'_>,
+        recipients: &[Arc<Peer>],
+        now_ms: u64,
+    ) -> Verdict {
+        let roster = self.remote_roster();
+        let known = roster.iter().find(|entry| entry.address == envelope.from);
+        let (pc, rest) = split_alias(&envelope.from).unwrap_or(("", &envelope.from));
+        let sender = routing::Peer {
+            pc: Some(pc),
+            cwd: known.map_or("", |entry| &entry.cwd),
+            name: known.map_or(rest, |entry| &entry.name),
+            address: &envelope.from,
+            harness: None,
+        };
+        let sent = self.around.strangers.count_sent(&envelope.from, now_ms);
+        self.verdict(Direction::Inbound, sender, sent, recipients, envelope, now_ms)
+    }
+}

@@ -1,0 +1,230 @@
+//! A live session in the terminal: streamed text, tool calls folded to a line, lines typed
+//! are prompts, Ctrl-C aborts the turn, Ctrl-D leaves.
+
+use rp_protocol::session::{
+    Answer, Command, Event, Prompt, Question, QuestionKind, Reply, Role, Severity, ToolCall,
+    TurnEnd, Urgency,
+};
+use tokio::{io::AsyncBufReadExt, sync::mpsc};
+
+use crate::{
+    api,
+    client::Client,
+    output,
+    problem::{Problem, While},
+    render::safe,
+};
+
+/// Runs until the person leaves or the daemon ends.
+pub async fn attach(
+    client: &Client,
+    agent: &api::Agent,
+    last: u64,
+    json: bool,
+) -> Result<(), Problem> {
+    let after = first_event(client, &agent.id, last).await?;
+    let (sender, mut events) = mpsc::channel(256);
+    let (follower, id) = (client.clone(), agent.id.clone());
+    let following = tokio::spawn(async move { follower.events(&id, after, sender).await });
+    if json {
+        while let Some(event) = events.recv().await {
+            output::answer(true, &event, |_| String::new())?;
+        }
+        return finished(following).await;
+    }
+
+    output::note(&format!(
+        "{} in {} — type to prompt, Ctrl-C aborts the turn, Ctrl-D leaves",
+        agent.name, agent.cwd
+    ));
+    let mut view = View::default();
+    let mut lines = tokio::io::BufReader::new(tokio::io::stdin()).lines();
+    loop {
+        tokio::select! {
+            event = events.recv() => match event {
+                Some(event) => output::raw(view.show(&event.event).as_bytes())?,
+                None => return finished(following).await,
+            },
+            line = lines.next_line() => match line.doing("read what you typed")? {
+                Some(line) if line.trim().is_empty() => {}
+                Some(line) => tell(client, agent, view.command(line)).await,
+                None => return Ok(()),
+            },
+            _ = tokio::signal::ctrl_c() => tell(client, agent, Command::Abort).await,
+        }
+    }
+}
+
+async fn finished(following: tokio::task::JoinHandle<Result<(), Problem>>) -> Result<(), Problem> {
+    following.await.doing("follow the session")??;
+    Err(Problem::unreachable("the daemon ended").hint("start it with `rp-host serve`"))
+}
+
+/// The number after which the last `last` events follow.
+async fn first_event(client: &Client, id: &str, last: u64) -> Result<u64, Problem> {
+    let end: api::LastEvent = client.get(&format!("/v1/agents/{id}/last-event")).await?;
+    Ok(end.sequence.saturating_sub(last))
+}
+
+/// Sends a command; what the harness says to it is shown, and does not end the attachment.
+async fn tell(client: &Client, agent: &api::Agent, command: Command) {
+    let path = format!("/v1/agents/{}/commands", agent.id);
+    if let Err(problem) = client.post::<Reply>(&path, &command).await {
+        output::problem(&problem, false);
+    }
+}
+
+/// What has been shown so far, as far as the next event depends on it.
+#[derive(Default)]
+struct View {
+    /// The message whose text is being streamed; its line is not ended yet.
+    streaming: Option<String>,
+    /// Questions that wait for an answer, oldest first.
+    open: Vec<Question>,
+}
+
+impl View {
+    /// What a typed line means: the answer to the oldest open question, or a prompt.
+    fn command(&self, line: String) -> Command {
+        match self.open.first() {
+            Some(question) => Command::Answer {
+                question: question.id.clone(),
+                answer: read_answer(&question.kind, line.trim()),
+            },
+            None => Command::Prompt(Prompt {
+                text: line,
+                images: Vec::new(),
+                urgency: Urgency::AfterTools,
+            }),
+        }
+    }
+
+    fn show(&mut self, event: &Event) -> String {
+        if let Event::Text { message, piece } = event {
+            let start = if self.streaming.as_ref() == Some(message) { "" } else { self.end_line() };
+            let text = format!("{start}{}", safe(piece));
+            self.streaming = Some(message.clone());
+            return text;
+        }
+        let shown = self.line(event);
+        match shown {
+            Some(line) => format!("{}{line}\n", self.end_line()),
+            None => String::new(),
+        }
+    }
+
+    /// Ends the line of a streamed message.
+    fn end_line(&mut self) -> &'static str {
+        if self.streaming.take().is_some() { "\n" } else { "" }
+    }
+
+    fn line(&mut self, event: &Event) -> Option<String> {
+        match event {
+            Event::MessageEnded(message) if message.role == Role::User => {
+                Some(format!("> {}", safe(&message.text).replace('\n', "\n> ")))
+            }
+            Event::ToolStarted(call) => Some(tool_line("▸", call)),
+            Event::ToolEnded(call) if call.failed => Some(tool_line("✗", call)),
+            Event::Question(question) => {
+                self.open.push(question.clone());
+                Some(question_lines(question))
+            }
+            Event::QuestionSettled { question } => {
+                self.open.retain(|open| open.id != *question);
+                None
+            }
+            Event::TurnEnded { how } => Some(
+                match how {
+                    TurnEnd::Completed => "— done",
+                    TurnEnd::Aborted => "— aborted",
+                    TurnEnd::Failed => "— failed",
+                    TurnEnd::Limit => "— ended by a limit",
+                }
+                .to_owned(),
+            ),
+            Event::Notice { severity: Severity::Info, .. } => None,
+            Event::Notice { text, .. } => Some(format!("! {}", safe(text))),
+            _ => None,
+        }
+    }
+}
+
+fn tool_line(mark: &str, call: &ToolCall) -> String {
+    let input: String = call.input.to_string().chars().take(120).collect();
+    format!("{mark} {} {}", safe(&call.name), safe(&input))
+}
+
+fn question_lines(question: &Question) -> String {
+    let mut text = format!("? {}", safe(&question.title));
+    if !question.detail.is_empty() {
+        text.push_str(&format!("\n  {}", safe(&question.detail)));
+    }
+    let choices: Vec<&str> = match &question.kind {
+        QuestionKind::Permission { options, .. } => {
+            options.iter().map(|option| option.label.as_str()).collect()
+        }
+        QuestionKind::Choose { options } => options.iter().map(String::as_str).collect(),
+        QuestionKind::Confirm => vec!["yes", "no"],
+        QuestionKind::Text { .. } => {
+            text.push_str("\n  type the answer");
+            Vec::new()
+        }
+    };
+    for (number, choice) in choices.iter().enumerate() {
+        text.push_str(&format!("\n  {} {}", number + 1, safe(choice)));
+    }
+    text
+}
+
+/// A typed number is the choice with that number; anything else is taken as the answer itself.
+fn read_answer(kind: &QuestionKind, typed: &str) -> Answer {
+    let number = typed.parse::<usize>().ok().and_then(|number| number.checked_sub(1));
+    let choice = |found: Option<&String>| Answer::Choice {
+        choice: found.map_or_else(|| typed.to_owned(), String::clone),
+    };
+    match kind {
+        QuestionKind::Permission { options, .. } => {
+            choice(number.and_then(|number| options.get(number)).map(|option| &option.id))
+        }
+        QuestionKind::Choose { options } => choice(number.and_then(|number| options.get(number))),
+        QuestionKind::Confirm => Answer::Confirm { yes: matches!(typed, "1" | "y" | "yes") },
+        QuestionKind::Text { .. } => Answer::Text { text: typed.to_owned() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(message: &str, piece: &str) -> Event {
+        Event::Text { message: message.to_owned(), piece: piece.to_owned() }
+    }
+
+    #[test]
+    fn streamed_text_stays_on_its_line_until_something_else_happens() {
+        let mut view = View::default();
+        let events =
+            [text("m1", "Hel"), text("m1", "lo"), Event::TurnEnded { how: TurnEnd::Completed }];
+        let shown: String = events.iter().map(|event| view.show(event)).collect();
+        assert_eq!(shown, "Hello\n— done\n");
+    }
+
+    #[test]
+    fn a_number_answers_the_oldest_open_question() {
+        let mut view = View::default();
+        view.show(&Event::Question(Question {
+            id: "q1".to_owned(),
+            title: "Allow?".to_owned(),
+            detail: String::new(),
+            kind: QuestionKind::Choose { options: vec!["Allow".to_owned(), "Deny".to_owned()] },
+            expires_ms: None,
+        }));
+        let answer = Answer::Choice { choice: "Deny".to_owned() };
+        assert_eq!(
+            view.command("2".to_owned()),
+            Command::Answer { question: "q1".to_owned(), answer }
+        );
+        view.show(&Event::QuestionSettled { question: "q1".to_owned() });
+        assert!(matches!(view.command("2".to_owned()), Command::Prompt(_)));
+    }
+}

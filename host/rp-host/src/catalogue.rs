@@ -1,0 +1,165 @@
+//! The components this host has loaded, by what they are for.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use rp_engine::{Adapter, Engine, EngineConfig, Limits, NoStore, Policy};
+use rp_mesh::RoutingPolicy;
+use rp_protocol::routing::{Decision, Facts};
+use sha2::{Digest, Sha256};
+
+use crate::{
+    api,
+    config::closest,
+    embedded::{COMPONENTS, Embedded, Kind},
+    files,
+    paths::StateRoot,
+    problem::{Problem, While},
+};
+
+/// The routing policy that is in force.
+const POLICY: &str = "default";
+
+/// The components this host has loaded.
+pub struct Catalogue {
+    adapters: BTreeMap<&'static str, Adapter>,
+    policy: Arc<Policy>,
+    components: Vec<api::Component>,
+}
+
+impl Catalogue {
+    /// Loads every component that ships with the program.
+    pub async fn load(root: &StateRoot) -> Result<Self, Problem> {
+        let engine = Engine::new(EngineConfig {
+            cache_dir: root.cache(),
+            cache_key: cache_key(root)?,
+            log_dir: root.logs(),
+            limits: Limits::default(),
+        })
+        .doing("start the component engine")?;
+
+        let loading: Vec<_> = COMPONENTS
+            .iter()
+            .map(|component| (component, tokio::spawn(load(engine.clone(), component))))
+            .collect();
+        let mut adapters = BTreeMap::new();
+        let mut policy = None;
+        let mut components = Vec::new();
+        for (component, loading) in loading {
+            let loaded = loading
+                .await
+                .doing("load the components")?
+                .doing(format!("load the component {}", component.id))?;
+            match loaded {
+                Loaded::Adapter(adapter) => {
+                    components.push(describe(component, adapter.imports()));
+                    adapters.insert(component.id, adapter);
+                }
+                Loaded::Policy(loaded) => {
+                    components.push(describe(component, loaded.imports()));
+                    if component.id == POLICY {
+                        policy = Some(Arc::new(*loaded));
+                    }
+                }
+            }
+        }
+        components.sort_by(|a, b| a.id.cmp(&b.id));
+        let policy = policy.ok_or_else(|| Problem::failed("this program has no routing policy"))?;
+        Ok(Self { adapters, policy, components })
+    }
+
+    /// The adapter of a harness; the error names the closest ones.
+    pub fn adapter(&self, harness: &str) -> Result<&Adapter, Problem> {
+        self.adapters.get(harness).ok_or_else(|| {
+            let names: Vec<_> = self.adapters.keys().copied().collect();
+            Problem::usage(format!("there is no harness {harness}")).hint(format!(
+                "did you mean {}? There are: {}",
+                closest(harness, names.iter().copied()),
+                names.join(", ")
+            ))
+        })
+    }
+
+    /// Every adapter, in the order of their names.
+    pub fn adapters(&self) -> impl Iterator<Item = &Adapter> {
+        self.adapters.values()
+    }
+
+    /// The routing policy, as the mesh asks it.
+    pub fn routing_policy(&self) -> Arc<dyn RoutingPolicy> {
+        Arc::new(PolicyInForce(Arc::clone(&self.policy)))
+    }
+
+    /// The id of the routing policy.
+    pub fn policy_id(&self) -> &'static str {
+        POLICY
+    }
+
+    /// Every component, in the order of their ids.
+    pub fn components(&self) -> &[api::Component] {
+        &self.components
+    }
+}
+
+enum Loaded {
+    Adapter(Adapter),
+    Policy(Box<Policy>),
+}
+
+async fn load(engine: Engine, component: &Embedded) -> Result<Loaded, rp_engine::LoadError> {
+    let Embedded { id, bytes, .. } = component;
+    Ok(match component.kind {
+        Kind::Adapter => Loaded::Adapter(engine.load_adapter(id, *bytes).await?),
+        Kind::Policy => {
+            let policy = engine.load_policy(id, *bytes, "{}", Arc::new(NoStore)).await?;
+            Loaded::Policy(Box::new(policy))
+        }
+    })
+}
+
+fn describe(component: &Embedded, imports: &[String]) -> api::Component {
+    let (kind, world) = match component.kind {
+        Kind::Adapter => ("adapter", "rp:harness/harness-adapter@0.1.0"),
+        Kind::Policy => ("policy", "rp:routing/routing-policy@0.1.0"),
+    };
+    api::Component {
+        id: component.id.to_owned(),
+        kind: kind.to_owned(),
+        world: world.to_owned(),
+        size: component.bytes.len() as u64,
+        sha256: Sha256::digest(component.bytes).iter().map(|b| format!("{b:02x}")).collect(),
+        source: "built in".to_owned(),
+        state: "ready".to_owned(),
+        imports: imports.to_vec(),
+    }
+}
+
+/// The secret that compiled components are checked with; made when there is none.
+fn cache_key(root: &StateRoot) -> Result<[u8; 32], Problem> {
+    let path = root.cache_key();
+    if let Ok(bytes) = std::fs::read(&path)
+        && let Ok(key) = <[u8; 32]>::try_from(bytes)
+    {
+        return Ok(key);
+    }
+    // Two times 122 random bits of the operating system.
+    let mut key = [0; 32];
+    let halves = [uuid::Uuid::new_v4(), uuid::Uuid::new_v4()];
+    for (target, byte) in key.iter_mut().zip(halves.iter().flat_map(|half| half.as_bytes())) {
+        *target = *byte;
+    }
+    files::write_atomically(&path, &key).doing(format!("write {}", path.display()))?;
+    Ok(key)
+}
+
+/// A policy component in the path of every envelope.
+struct PolicyInForce(Arc<Policy>);
+
+impl RoutingPolicy for PolicyInForce {
+    fn decide(&self, facts: &Facts<'_>) -> Result<Decision, String> {
+        self.0.decide(facts).map_err(|error| format!("the routing policy failed: {error}"))
+    }
+
+    fn wants_bodies(&self) -> bool {
+        self.0.wants_bodies()
+    }
+}

@@ -1,0 +1,191 @@
+//! The command line's side of the control API: HTTP/1.1 over the Unix socket.
+
+use std::{path::PathBuf, time::Duration};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::{Method, Request, StatusCode, body::Incoming};
+use hyper_util::rt::TokioIo;
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::{net::UnixStream, sync::mpsc};
+
+use crate::{
+    api,
+    problem::{Problem, While},
+};
+
+/// An answer larger than this is refused.
+const LARGEST_ANSWER: usize = 256 * 1024 * 1024;
+
+/// Speaks to the daemon of one state root.
+#[derive(Debug, Clone)]
+pub struct Client {
+    socket: PathBuf,
+    token: Option<String>,
+}
+
+impl Client {
+    /// A client of the daemon behind this socket; nothing is connected yet.
+    pub fn new(socket: PathBuf) -> Self {
+        Self { socket, token: None }
+    }
+
+    /// Speaks as an agent instead of as the person.
+    pub fn as_agent(mut self, token: String) -> Self {
+        self.token = Some(token);
+        self
+    }
+
+    /// Whether somebody listens.
+    pub async fn is_up(&self) -> bool {
+        UnixStream::connect(&self.socket).await.is_ok()
+    }
+
+    /// Reads something.
+    pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Problem> {
+        self.call(Method::GET, path, None::<&()>).await
+    }
+
+    /// Asks for something.
+    pub async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, Problem> {
+        self.call(Method::POST, path, Some(body)).await
+    }
+
+    /// Takes something away.
+    pub async fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T, Problem> {
+        self.call(Method::DELETE, path, None::<&()>).await
+    }
+
+    async fn call<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&impl Serialize>,
+    ) -> Result<T, Problem> {
+        let response = self.request(method, path, body).await?;
+        let body = Limited::new(response.into_body(), LARGEST_ANSWER)
+            .collect()
+            .await
+            .map_err(|error| Problem::unreachable(format!("the daemon's answer broke off: {error}")))?
+            .to_bytes();
+        serde_json::from_slice(&body)
+            .map_err(|error| {
+                Problem::failed(format!("the daemon's answer was not understood: {error}"))
+                    .hint("the daemon may be of another version: restart it with `rp-host stop`")
+            })
+    }
+
+    async fn request(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&impl Serialize>,
+    ) -> Result<hyper::Response<Incoming>, Problem> {
+        let unreachable = |reason: String| {
+            Problem::unreachable(format!(
+                "the daemon does not answer on {}: {reason}",
+                self.socket.display()
+            ))
+            .hint("start it with `rp-host serve`")
+        };
+        let stream =
+            UnixStream::connect(&self.socket).await.map_err(|e| unreachable(e.to_string()))?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(|e| unreachable(e.to_string()))?;
+        tokio::spawn(connection);
+
+        let content = match body {
+            Some(body) => serde_json::to_vec(body).doing("write the request")?,
+            None => Vec::new(),
+        };
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", "rp-host")
+            .header("content-type", "application/json");
+        if let Some(token) = &self.token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        let request = request.body(Full::new(Bytes::from(content))).doing("write the request")?;
+        let response =
+            sender.send_request(request).await.map_err(|e| unreachable(e.to_string()))?;
+        if response.status().is_success() { Ok(response) } else { Err(refusal(response).await) }
+    }
+
+    /// Sends the events of a session after a number, then the live ones, into a channel, until
+    /// nobody listens to it or the daemon ends.
+    pub async fn events(
+        &self,
+        agent: &str,
+        after: u64,
+        to: mpsc::Sender<api::NumberedEvent>,
+    ) -> Result<(), Problem> {
+        let path = format!("/v1/agents/{agent}/events?after={after}");
+        let mut body = self.request(Method::GET, &path, None::<&()>).await?.into_body();
+        let mut pending = Vec::new();
+        while let Some(frame) = body.frame().await {
+            // A daemon that ends breaks the stream off; the caller says so.
+            let Ok(frame) = frame else { break };
+            let Ok(data) = frame.into_data() else { continue };
+            pending.extend_from_slice(&data);
+            while let Some(end) = pending.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = pending.drain(..=end).collect();
+                let Some(json) = line.strip_prefix(b"data:") else { continue };
+                let event = serde_json::from_slice(json).doing("read an event")?;
+                if to.send(event).await.is_err() {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until the daemon that was just started answers, at most this long. Gives up at
+    /// once when its process ends.
+    pub async fn wait_until_up(&self, limit: Duration, daemon: &mut std::process::Child) -> bool {
+        let deadline = tokio::time::Instant::now() + limit;
+        while tokio::time::Instant::now() < deadline {
+            if self.is_up().await {
+                return true;
+            }
+            if !matches!(daemon.try_wait(), Ok(None)) {
+                // Somebody else may have started one at the same moment.
+                return self.is_up().await;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        false
+    }
+
+    /// Waits until nobody listens any more.
+    pub async fn wait_until_down(&self) {
+        while self.is_up().await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+async fn refusal(response: hyper::Response<Incoming>) -> Problem {
+    let status = response.status();
+    let body = match Limited::new(response.into_body(), LARGEST_ANSWER).collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(error) => return Problem::failed(format!("the daemon's answer broke off: {error}")),
+    };
+    let Ok(body) = serde_json::from_slice::<api::ErrorBody>(&body) else {
+        return Problem::failed(format!("the daemon refused with status {status}"));
+    };
+    let problem = if status == StatusCode::BAD_REQUEST {
+        Problem::usage(body.error.message)
+    } else {
+        Problem::failed(body.error.message)
+    };
+    match body.error.hint {
+        Some(hint) => problem.hint(hint),
+        None => problem,
+    }
+}

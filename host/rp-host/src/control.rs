@@ -1,0 +1,370 @@
+//! The control API: HTTP on a Unix socket that only this user can open.
+//!
+//! It translates requests into calls of [`Host`] and decides nothing, except who asks: a
+//! request with an agent's token speaks as that agent and reaches only what its tools need;
+//! one without speaks as the person at this machine.
+
+use std::{convert::Infallible, path::Path, sync::Arc, time::Duration};
+
+use axum::{
+    Json, Router,
+    extract::{DefaultBodyLimit, FromRequestParts, Path as UrlPath, Query, Request, State, rejection::JsonRejection},
+    http::{StatusCode, header, request::Parts},
+    response::{
+        IntoResponse, Response,
+        sse::{Event as SseEvent, Sse},
+    },
+    routing::{get, post},
+};
+use futures_util::StreamExt;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use tokio::net::{UnixListener, UnixStream};
+
+use crate::{
+    api,
+    host::{Caller, Host},
+    problem::{Problem, While},
+};
+
+/// A request larger than this is refused.
+const LARGEST_REQUEST: usize = 32 * 1024 * 1024;
+
+type Shared = State<Arc<Host>>;
+type Answer<T> = Result<Json<T>, Refusal>;
+
+/// Every route of version 1.
+pub fn router(host: Arc<Host>) -> Router {
+    let agents = Router::new()
+        .route("/", post(create))
+        .route("/{id}", get(agent).delete(remove))
+        .route("/{id}/start", post(start))
+        .route("/{id}/stop", post(stop))
+        .route("/{id}/restart", post(restart))
+        .route("/{id}/commands", post(command))
+        .route("/{id}/events", get(events))
+        .route("/{id}/last-event", get(last_event))
+        .route("/{id}/peers", get(peers_of))
+        .route("/{id}/messages", post(send_as))
+        .route("/{id}/inbox", get(inbox))
+        .route("/{id}/answers/{message}", get(answer_to));
+    let version_1 = Router::new()
+        .route("/status", get(status))
+        .route("/peers", get(peers))
+        .route("/messages", post(send))
+        .route("/messages/{id}/trace", get(trace))
+        .route("/harnesses", get(harnesses))
+        .route("/components", get(components))
+        .route("/components/{id}", get(component))
+        .route("/stop", post(shut_down))
+        .nest("/agents", agents);
+    Router::new()
+        .nest("/v1", version_1)
+        .fallback(unknown_route)
+        .layer(DefaultBodyLimit::max(LARGEST_REQUEST))
+        .with_state(host)
+}
+
+/// Opens the socket; a file left behind by a daemon that crashed is replaced.
+pub fn listen(path: &Path) -> Result<UserListener, Problem> {
+    use std::os::unix::fs::PermissionsExt;
+
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(Problem::failed(format!("could not replace {}: {error}", path.display())));
+        }
+        _ => {}
+    }
+    let listener = UnixListener::bind(path).doing(format!("listen on {}", path.display()))?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
+        .doing(format!("protect {}", path.display()))?;
+    Ok(UserListener { listener, user: rustix::process::getuid().as_raw() })
+}
+
+/// Accepts connections of one user only, whatever the permissions of the socket.
+pub struct UserListener {
+    listener: UnixListener,
+    user: u32,
+}
+
+impl axum::serve::Listener for UserListener {
+    type Io = UnixStream;
+    type Addr = ();
+
+    async fn accept(&mut self) -> (UnixStream, ()) {
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, _)) => match stream.peer_cred() {
+                    Ok(peer) if peer.uid() == self.user => return (stream, ()),
+                    _ => tracing::warn!("refused a connection of another user"),
+                },
+                Err(error) => {
+                    // Out of descriptors, most likely: trying again at once would spin.
+                    tracing::warn!(%error, "could not accept a connection");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+
+    fn local_addr(&self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A refusal as the API says it: a status, a sentence and a hint.
+struct Refusal(StatusCode, Problem);
+
+impl From<Problem> for Refusal {
+    fn from(problem: Problem) -> Self {
+        let status = match problem.exit_code() {
+            2 => StatusCode::BAD_REQUEST,
+            _ => StatusCode::CONFLICT,
+        };
+        Self(status, problem)
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let Self(status, problem) = self;
+        let hint = problem.hint_text().map(str::to_owned);
+        let error = api::ErrorText { message: problem.message().to_owned(), hint };
+        (status, Json(api::ErrorBody { error })).into_response()
+    }
+}
+
+async fn unknown_route(request: Request) -> Refusal {
+    let problem = Problem::usage(format!("there is no {} {}", request.method(), request.uri().path()));
+    Refusal(StatusCode::NOT_FOUND, problem)
+}
+
+/// Who asks, from the `authorization` header.
+struct Asker(Caller);
+
+impl FromRequestParts<Arc<Host>> for Asker {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, host: &Arc<Host>) -> Result<Self, Refusal> {
+        let Some(value) = parts.headers.get(header::AUTHORIZATION) else {
+            return Ok(Self(Caller::Person));
+        };
+        let token = value.to_str().ok().and_then(|value| value.strip_prefix("Bearer "));
+        token.and_then(|token| host.agent_with_token(token)).map(Self).ok_or_else(|| {
+            Refusal(StatusCode::UNAUTHORIZED, Problem::failed("the token belongs to no agent"))
+        })
+    }
+}
+
+/// The person at this machine; agents are turned away.
+struct Person;
+
+impl FromRequestParts<Arc<Host>> for Person {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, host: &Arc<Host>) -> Result<Self, Refusal> {
+        match Asker::from_request_parts(parts, host).await? {
+            Asker(Caller::Person) => Ok(Self),
+            Asker(Caller::Agent(_)) => Err(Refusal(
+                StatusCode::FORBIDDEN,
+                Problem::failed("an agent's token does not allow this"),
+            )),
+        }
+    }
+}
+
+/// An agent that the asker may speak for: its own, or any when a person asks.
+struct Own(String);
+
+impl FromRequestParts<Arc<Host>> for Own {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, host: &Arc<Host>) -> Result<Self, Refusal> {
+        #[derive(Deserialize)]
+        struct Names {
+            id: String,
+        }
+        let Asker(asker) = Asker::from_request_parts(parts, host).await?;
+        let UrlPath(Names { id }) = UrlPath::from_request_parts(parts, host)
+            .await
+            .map_err(|error| Problem::usage(error.body_text()))?;
+        match asker {
+            Caller::Agent(own) if own != id => Err(Refusal(
+                StatusCode::FORBIDDEN,
+                Problem::failed("an agent's token does not allow this for another agent"),
+            )),
+            _ => Ok(Self(id)),
+        }
+    }
+}
+
+fn read<T: DeserializeOwned>(body: Result<Json<T>, JsonRejection>) -> Result<T, Refusal> {
+    body.map(|Json(value)| value)
+        .map_err(|error| Refusal(error.status(), Problem::usage(error.body_text())))
+}
+
+async fn status(_: Person, State(host): Shared) -> Json<api::Status> {
+    Json(host.status().await)
+}
+
+async fn peers(_: Person, State(host): Shared) -> Answer<api::Peers> {
+    Ok(Json(host.peers(None).await?))
+}
+
+async fn peers_of(Own(id): Own, State(host): Shared) -> Answer<api::Peers> {
+    Ok(Json(host.peers(Some(&id)).await?))
+}
+
+async fn create(
+    _: Person,
+    State(host): Shared,
+    body: Result<Json<api::Create>, JsonRejection>,
+) -> Answer<api::Agent> {
+    Ok(Json(host.create(read(body)?).await?))
+}
+
+async fn agent(_: Person, State(host): Shared, UrlPath(id): UrlPath<String>) -> Answer<api::Agent> {
+    Ok(Json(host.agent(&id).await?))
+}
+
+async fn remove(_: Person, State(host): Shared, UrlPath(id): UrlPath<String>) -> Answer<api::Agent> {
+    Ok(Json(host.remove(&id).await?))
+}
+
+async fn start(_: Person, State(host): Shared, UrlPath(id): UrlPath<String>) -> Answer<api::Agent> {
+    Ok(Json(host.start(&id).await?))
+}
+
+async fn stop(_: Person, State(host): Shared, UrlPath(id): UrlPath<String>) -> Answer<api::Agent> {
+    Ok(Json(host.stop(&id).await?))
+}
+
+async fn restart(_: Person, State(host): Shared, UrlPath(id): UrlPath<String>) -> Answer<api::Agent> {
+    Ok(Json(host.restart(&id).await?))
+}
+
+async fn command(
+    _: Person,
+    State(host): Shared,
+    UrlPath(id): UrlPath<String>,
+    body: Result<Json<api::RunCommand>, JsonRejection>,
+) -> Answer<rp_protocol::session::Reply> {
+    Ok(Json(host.command(&id, read(body)?).await?))
+}
+
+#[derive(Deserialize)]
+struct After {
+    #[serde(default)]
+    after: u64,
+}
+
+async fn events(
+    _: Person,
+    State(host): Shared,
+    UrlPath(id): UrlPath<String>,
+    Query(After { after }): Query<After>,
+) -> Result<impl IntoResponse, Refusal> {
+    let events = host.events(&id, after).await?;
+    Ok(Sse::new(events.map(|event| Ok::<_, Infallible>(sse(&event)))))
+}
+
+fn sse(event: &impl Serialize) -> SseEvent {
+    SseEvent::default()
+        .json_data(event)
+        .unwrap_or_else(|error| SseEvent::default().comment(error.to_string()))
+}
+
+async fn last_event(
+    _: Person,
+    State(host): Shared,
+    UrlPath(id): UrlPath<String>,
+) -> Answer<api::LastEvent> {
+    Ok(Json(host.last_event(&id).await?))
+}
+
+async fn send(
+    _: Person,
+    State(host): Shared,
+    body: Result<Json<api::Send>, JsonRejection>,
+) -> Answer<api::Sent> {
+    Ok(Json(host.send(None, read(body)?).await?))
+}
+
+async fn send_as(
+    Own(id): Own,
+    State(host): Shared,
+    body: Result<Json<api::Send>, JsonRejection>,
+) -> Answer<api::Sent> {
+    Ok(Json(host.send(Some(&id), read(body)?).await?))
+}
+
+#[derive(Deserialize)]
+struct Take {
+    #[serde(default)]
+    take: bool,
+}
+
+async fn inbox(
+    Own(id): Own,
+    State(host): Shared,
+    Query(Take { take }): Query<Take>,
+) -> Answer<api::Inbox> {
+    Ok(Json(host.inbox(&id, take).await?))
+}
+
+#[derive(Deserialize)]
+struct AnswerPath {
+    message: String,
+}
+
+#[derive(Deserialize)]
+struct Patience {
+    #[serde(default)]
+    wait_ms: u64,
+    until: Option<String>,
+}
+
+impl Patience {
+    /// Ten minutes at most: a request that waits holds a connection.
+    fn limit(&self) -> Duration {
+        Duration::from_millis(self.wait_ms.min(600_000))
+    }
+}
+
+async fn answer_to(
+    Own(id): Own,
+    State(host): Shared,
+    UrlPath(AnswerPath { message }): UrlPath<AnswerPath>,
+    Query(patience): Query<Patience>,
+) -> Answer<api::Answer> {
+    Ok(Json(host.answer_to(&id, &message, patience.limit()).await?))
+}
+
+async fn trace(
+    _: Person,
+    State(host): Shared,
+    UrlPath(id): UrlPath<String>,
+    Query(patience): Query<Patience>,
+) -> Answer<api::Trace> {
+    Ok(Json(host.trace(&id, patience.until.as_deref(), patience.limit()).await?))
+}
+
+async fn harnesses(_: Person, State(host): Shared) -> Json<api::Harnesses> {
+    Json(host.harnesses().await)
+}
+
+async fn components(_: Person, State(host): Shared) -> Json<api::Components> {
+    Json(api::Components { components: host.components() })
+}
+
+async fn component(
+    _: Person,
+    State(host): Shared,
+    UrlPath(id): UrlPath<String>,
+) -> Answer<api::Component> {
+    Ok(Json(host.component(&id)?))
+}
+
+async fn shut_down(_: Person, State(host): Shared) -> Json<serde_json::Value> {
+    host.ask_to_stop();
+    Json(serde_json::json!({ "stopping": true }))
+}

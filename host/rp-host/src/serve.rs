@@ -1,0 +1,121 @@
+//! The daemon: from an empty machine to ready, and from a signal to nothing left behind.
+
+use std::{path::Path, sync::Arc, time::Instant};
+
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use crate::{
+    client::Client,
+    config::Settings,
+    control, embedded, files,
+    host::Host,
+    paths::StateRoot,
+    problem::{Problem, While},
+};
+
+/// Bytes of a Unix socket's path that every system takes (`sockaddr_un` has room for 108 with
+/// the terminating zero).
+const LONGEST_SOCKET_PATH: usize = 107;
+
+/// Runs until a signal or `rp-host stop`.
+pub async fn serve(root: &StateRoot, started: Instant) -> Result<(), Problem> {
+    let settings = Settings::load(&root.settings())?;
+    start_logging(settings.text("log"))?;
+    check_sockets(root)?;
+    prepare_folders(root)?;
+    if Client::new(root.control_socket()).is_up().await {
+        return Err(Problem::failed(format!(
+            "a daemon already serves the state root {}",
+            root.path().display()
+        ))
+        .hint("`rp-host status` shows it, `rp-host stop` ends it"));
+    }
+    deploy_skill(root);
+
+    let host = Host::open(root.clone(), &settings, started).await?;
+    let socket = root.control_socket();
+    let listener = control::listen(&socket)?;
+    // Readiness for a service manager; without one nobody listens and nothing happens.
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    tracing::info!(
+        socket = %socket.display(),
+        milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+        "ready"
+    );
+    host.start_kept_agents();
+
+    let served = axum::serve(listener, control::router(Arc::clone(&host)));
+    let done = tokio::select! {
+        served = served => served.doing("serve the control API"),
+        () = asked_to_stop(&host) => Ok(()),
+    };
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    tracing::info!("stopping");
+    host.shut_down().await;
+    let _ = std::fs::remove_file(&socket);
+    done
+}
+
+async fn asked_to_stop(host: &Host) {
+    let interrupted = async {
+        let _ = tokio::signal::ctrl_c().await;
+    };
+    let terminated = async {
+        match signal(SignalKind::terminate()) {
+            Ok(mut terminate) => {
+                terminate.recv().await;
+            }
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = interrupted => {}
+        () = terminated => {}
+        () = host.stop_asked() => {}
+    }
+}
+
+fn start_logging(filter: &str) -> Result<(), Problem> {
+    let filter = EnvFilter::try_new(filter).map_err(|error| {
+        Problem::failed(format!("the setting log is {filter:?}: {error}"))
+            .hint("for example info, or info,rp_mesh=debug")
+    })?;
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    Ok(())
+}
+
+fn check_sockets(root: &StateRoot) -> Result<(), Problem> {
+    for socket in [root.broker_socket(), root.control_socket()] {
+        let length = socket.as_os_str().len();
+        if length > LONGEST_SOCKET_PATH {
+            return Err(Problem::failed(format!(
+                "the path {} has {length} bytes, but a socket's path may have {LONGEST_SOCKET_PATH}",
+                socket.display()
+            ))
+            .hint("set REMOTE_PI_HOME to a folder with a shorter path"));
+        }
+    }
+    Ok(())
+}
+
+fn prepare_folders(root: &StateRoot) -> Result<(), Problem> {
+    for folder in [root.host(), root.cache(), root.logs(), root.sessions()] {
+        files::private_folder(&folder).map_err(|error| {
+            Problem::failed(format!("could not create {}: {error}", folder.display()))
+                .hint("the state root must be writable; REMOTE_PI_HOME names another place")
+        })?;
+    }
+    Ok(())
+}
+
+/// Puts the skill where harnesses look for it, unless the same text is there.
+fn deploy_skill(root: &StateRoot) {
+    let path = root.skill();
+    if std::fs::read_to_string(&path).is_ok_and(|text| text == embedded::SKILL) {
+        return;
+    }
+    if let Err(error) = files::write_atomically(&path, embedded::SKILL.as_bytes()) {
+        tracing::warn!(path = %Path::display(&path), %error, "could not deploy the skill");
+    }
+}

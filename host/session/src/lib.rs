@@ -1,0 +1,36 @@
+//! Sessions: harness processes that are driven through adapter components, what they said,
+//! and the mesh messages on their way into them.
+//!
+//! [`Sessions`] holds all of the machine, [`Session`] is the handle on one. Behind it, one
+//! task per agent (`actor`) owns the agent's [`process`], its adapter and its side of the
+//! mailbox (`delivery`); everybody else asks it through a bounded queue. What it hears goes
+//! into the [`History`], where any number of readers follow at their own pace.
+
+mod actor;
+mod commands;
+mod delivery;
+mod environment;
+pub mod framing;
+mod history;
+mod inbound;
+mod memory;
+mod private;
+pub mod process;
+mod record;
+pub mod restart;
+mod run;
+mod session;
+mod sessions;
+mod status;
+mod timing;
+mod tree;
+pub mod version;
+
+pub use environment::HOST_PROGRAM;
+pub use history::{History, HistoryItem, HistoryLimits, HistoryReader, Recorded};
+pub use record::{Orphan, end_orphans};
+pub use session::{AgentConfig, Session};
+pub use sessions::{Sessions, SessionsConfig, SessionsError};
+pub use status::{Phase, Status};
+pub use timing::Timing;
+pub use tree::MARKER;

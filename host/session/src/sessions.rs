@@ -1,0 +1,189 @@
+//! All sessions of the machine.
+
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use rp_mesh::{AgentId, Mailboxes};
+use rp_store::{Database, StoreError};
+use tokio::{
+    sync::{mpsc, watch},
+    task::{JoinHandle, JoinSet},
+    time::timeout,
+};
+
+use crate::{
+    actor::{Actor, Host},
+    history::{History, HistoryLimits},
+    memory::Memory,
+    process::Launcher,
+    record::{Orphan, end_orphans},
+    session::{AgentConfig, REQUESTS, Session},
+    status::Status,
+    timing::Timing,
+    version::Versions,
+};
+
+/// What all sessions share.
+#[derive(Clone)]
+pub struct SessionsConfig {
+    /// Where histories are kept.
+    pub database: Database,
+    /// Where messages for the agents wait.
+    pub mailboxes: Mailboxes,
+    /// The folder of run records and private launch files; created with mode 0700. No two
+    /// hosts share one.
+    pub run_dir: PathBuf,
+    /// This host's own executable.
+    pub host_program: PathBuf,
+    /// How long is waited for what.
+    pub timing: Timing,
+    /// How much of each agent's history is kept.
+    pub history: HistoryLimits,
+}
+
+/// Why a session could not be added, or the sessions not be set up.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say it all")]
+pub enum SessionsError {
+    #[error("the agent {0} has a session already")]
+    Exists(String),
+    #[error("the folder of running processes cannot be used: {0}")]
+    RunFolder(#[from] std::io::Error),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// All sessions of the machine. Clones share them.
+#[derive(Clone)]
+pub struct Sessions {
+    host: Arc<Host>,
+    history: HistoryLimits,
+    sessions: Arc<Mutex<HashMap<AgentId, Running>>>,
+}
+
+struct Running {
+    session: Session,
+    task: JoinHandle<()>,
+}
+
+impl Sessions {
+    /// Ends what a crashed host left running, then starts with no sessions.
+    ///
+    /// # Errors
+    /// The run folder cannot be used.
+    pub async fn new(config: SessionsConfig) -> Result<(Self, Vec<Orphan>), SessionsError> {
+        crate::private::create_folder(&config.run_dir)?;
+        let orphans = end_orphans(&config.run_dir, config.timing.term_grace).await?;
+        let host = Host {
+            launcher: Launcher {
+                run_dir: config.run_dir,
+                host_program: config.host_program,
+                timing: config.timing,
+            },
+            versions: Versions::default(),
+            database: config.database,
+            mailboxes: config.mailboxes,
+        };
+        let sessions =
+            Self { host: Arc::new(host), history: config.history, sessions: Arc::default() };
+        Ok((sessions, orphans))
+    }
+
+    /// Adds an agent's session. It does not run until it is started.
+    ///
+    /// # Errors
+    /// It is there already, or the database failed.
+    pub async fn add(&self, agent: AgentConfig) -> Result<Session, SessionsError> {
+        let id = agent.id.clone();
+        if self.get(&id).is_some() {
+            return Err(SessionsError::Exists(id.as_str().to_owned()));
+        }
+        let database = &self.host.database;
+        let history = History::open(database.clone(), id.as_str(), self.history).await?;
+        let memory = Memory::load(database, id.as_str()).await?;
+        let (requests, asked) = mpsc::channel(REQUESTS);
+        let (published, status) = watch::channel(Status::default());
+        let session = Session { id: id.clone(), requests, status, history: history.clone() };
+        // Held until the task is in the map, so that no second one can be added meanwhile.
+        let mut sessions = self.lock();
+        if sessions.contains_key(&id) {
+            return Err(SessionsError::Exists(id.as_str().to_owned()));
+        }
+        let actor = Actor::new(agent, self.host.clone(), asked, history, published, memory);
+        let task = tokio::spawn(actor.run());
+        sessions.insert(id, Running { session: session.clone(), task });
+        Ok(session)
+    }
+
+    /// The session of an agent.
+    #[must_use]
+    pub fn get(&self, agent: &AgentId) -> Option<Session> {
+        self.lock().get(agent).map(|running| running.session.clone())
+    }
+
+    /// All sessions, in no order.
+    #[must_use]
+    pub fn list(&self) -> Vec<Session> {
+        self.lock().values().map(|running| running.session.clone()).collect()
+    }
+
+    /// Stops a session and removes it; with `forget`, its history and what it would resume
+    /// too. Tells whether there was one.
+    ///
+    /// # Errors
+    /// It was removed, but the database failed.
+    pub async fn remove(&self, agent: &AgentId, forget: bool) -> Result<bool, SessionsError> {
+        let Some(running) = self.lock().remove(agent) else { return Ok(false) };
+        // It can only fail when the task has ended, which is what is wanted.
+        let _ = running.session.close().await;
+        if forget {
+            running.session.history.forget().await?;
+            Memory::forget(&self.host.database, agent.as_str()).await?;
+        }
+        Ok(true)
+    }
+
+    /// Where the program of a harness is, and the version it prints: both `None` when it is
+    /// not installed.
+    pub async fn installed(
+        &self,
+        adapter: &rp_engine::Adapter,
+        environment: &[(String, String)],
+    ) -> (Option<PathBuf>, Option<String>) {
+        let description = adapter.describe();
+        let program = self.host.launcher.find(&description.program, environment);
+        let Some(path) = &program else { return (None, None) };
+        let version = self
+            .host
+            .versions
+            .probe(path, &description.version_args, environment, Path::new("/"))
+            .await;
+        (program, version)
+    }
+
+    /// Stops and removes all sessions at the same time. What has not ended by the deadline
+    /// is left to the next host's start. Tells whether all ended.
+    pub async fn shutdown(&self, deadline: Duration) -> bool {
+        let all: Vec<Running> = self.lock().drain().map(|(_, running)| running).collect();
+        let mut closing = JoinSet::new();
+        for running in all {
+            closing.spawn(async move {
+                let abort = running.task.abort_handle();
+                if timeout(deadline, running.session.close()).await.is_ok() {
+                    return true;
+                }
+                abort.abort();
+                false
+            });
+        }
+        closing.join_all().await.into_iter().all(|ended| ended)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<AgentId, Running>> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,223 @@
+//! The replay itself.
+
+use std::collections::VecDeque;
+
+use serde_json::Value;
+
+use super::check::Check;
+use super::recording::{Direction, Line};
+use super::render;
+use crate::Adapter;
+use crate::interface::{Command, Effect, Exit, LaunchRequest};
+
+/// A recorder that wrote right after what it saw may have been faster than an adapter that
+/// holds something back for a moment. So alarms that are due this soon ring before the next
+/// recorded input, and everything behind it happens that much later; the order of what the
+/// harness said stays as it was.
+const RECORDER_SLOWED_BY_MS: u64 = 260;
+
+/// Turns what a recorder wrote into commands.
+pub trait Translator {
+    /// The command that makes an adapter write this line, or one to the same end.
+    fn translate(&self, line: &str) -> Translation;
+
+    /// Whether the adapter's line stands for the recorder's, so that the answer to the one is
+    /// the answer to the other.
+    fn stands_for(&self, written: &Value, recorded: &Value) -> bool {
+        written.get("type") == recorded.get("type")
+    }
+}
+
+/// What becomes of a recorded input line.
+#[derive(Debug)]
+pub enum Translation {
+    /// This command.
+    Command(Command),
+    /// Nothing: no adapter would send it, or the adapter does by itself.
+    Skip,
+}
+
+/// What a replay gave.
+#[derive(Debug)]
+pub struct Replay {
+    /// What went in and what the adapter did, to be compared with a golden file.
+    pub text: String,
+    /// Promises of the adapter that were broken, in words.
+    pub problems: Vec<String>,
+}
+
+/// Feeds a recording to a new session of the adapter, from its start to its exit.
+pub fn replay<A: Adapter>(
+    request: LaunchRequest,
+    lines: &[Line],
+    exit: &Exit,
+    exit_at_ms: u64,
+    translator: &dyn Translator,
+) -> Replay {
+    let mut player = Player {
+        adapter: A::new(request),
+        translator,
+        text: String::new(),
+        check: Check::default(),
+        now: 0,
+        delay: 0,
+        alarm: None,
+        commands: 0,
+        unanswered: VecDeque::new(),
+        recorded: VecDeque::new(),
+        ids: Vec::new(),
+    };
+    player.play(lines);
+    player.pass_time_until(exit_at_ms + player.delay);
+    let effects = player.adapter.exited(exit);
+    player.say(&render::exit(exit));
+    player.check.exiting();
+    player.take(effects);
+    player.check.finish();
+    Replay { text: player.text, problems: player.check.problems }
+}
+
+struct Player<'a, A> {
+    adapter: A,
+    translator: &'a dyn Translator,
+    text: String,
+    check: Check,
+    /// Milliseconds since the start.
+    now: u64,
+    /// How much later than recorded everything happens.
+    delay: u64,
+    alarm: Option<u64>,
+    commands: u64,
+    /// Lines of the adapter that no recorded line stands for yet.
+    unanswered: VecDeque<Value>,
+    /// Recorded lines that no line of the adapter stands for yet.
+    recorded: VecDeque<Value>,
+    /// The recorder's id and the adapter's, as JSON text.
+    ids: Vec<(String, String)>,
+}
+
+impl<A: Adapter> Player<'_, A> {
+    fn play(&mut self, lines: &[Line]) {
+        self.say("started");
+        let effects = self.adapter.started();
+        self.take(effects);
+        for line in lines {
+            self.pass_time_until(line.at_ms + self.delay);
+            if line.dir == Direction::In {
+                self.slow_recorder();
+            }
+            match line.dir {
+                Direction::In => self.input(&line.line),
+                Direction::Out => self.output(&line.line),
+                Direction::Err => {
+                    let effects = self.adapter.diagnostics(&line.line);
+                    self.quietly("err", effects);
+                }
+            }
+        }
+    }
+
+    fn slow_recorder(&mut self) {
+        let now = self.now;
+        self.ring_until(now + RECORDER_SLOWED_BY_MS);
+        self.delay += self.now - now;
+    }
+
+    fn pass_time_until(&mut self, until: u64) {
+        self.ring_until(until);
+        self.now = until;
+    }
+
+    fn ring_until(&mut self, until: u64) {
+        while let Some(at) = self.alarm.filter(|at| *at <= until) {
+            self.now = at;
+            self.alarm = None;
+            let effects = self.adapter.wake();
+            self.quietly("wake", effects);
+        }
+    }
+
+    fn input(&mut self, line: &str) {
+        let Translation::Command(command) = self.translator.translate(line) else {
+            self.say(&format!("not sent {}", render::short(line)));
+            return;
+        };
+        let recorded: Value = serde_json::from_str(line).unwrap_or_default();
+        // What the adapter asked for by itself needs no command.
+        let asked = &mut self.unanswered;
+        let at = asked.iter().position(|written| self.translator.stands_for(written, &recorded));
+        if let Some(written) = at.and_then(|at| asked.remove(at)) {
+            return self.same(&recorded, &written);
+        }
+        self.recorded.push_back(recorded);
+        self.commands += 1;
+        self.say(&render::command(self.commands, &command));
+        self.check.command(self.commands, &command);
+        let effects = self.adapter.command(self.commands, command);
+        self.take(effects);
+    }
+
+    fn output(&mut self, line: &str) {
+        let line = self.with_our_id(line);
+        let effects = self.adapter.output(line.as_bytes());
+        self.quietly(&render::output(&line), effects);
+    }
+
+    /// The recorder's id in an answer becomes the adapter's.
+    fn with_our_id(&self, line: &str) -> String {
+        let answer: Value = serde_json::from_str(line).unwrap_or_default();
+        let Some(id) = answer.get("id").map(Value::to_string) else {
+            return line.to_owned();
+        };
+        match self.ids.iter().rev().find(|(theirs, _)| *theirs == id) {
+            Some((theirs, ours)) => {
+                line.replacen(&format!("\"id\":{theirs}"), &format!("\"id\":{ours}"), 1)
+            }
+            None => line.to_owned(),
+        }
+    }
+
+    fn same(&mut self, recorded: &Value, written: &Value) {
+        if let (Some(theirs), Some(ours)) = (recorded.get("id"), written.get("id")) {
+            self.ids.push((theirs.to_string(), ours.to_string()));
+        }
+    }
+
+    fn quietly(&mut self, what: &str, effects: Vec<Effect>) {
+        if !effects.is_empty() {
+            self.say(what);
+            self.take(effects);
+        }
+    }
+
+    fn take(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            match &effect {
+                Effect::WakeAfter(ms) => self.alarm = Some(self.now + u64::from(*ms)),
+                Effect::Write(bytes) => self.wrote(bytes),
+                _ => {}
+            }
+            self.check.effect(&effect);
+            self.say(&format!("    {}", render::effect(&effect)));
+        }
+    }
+
+    fn wrote(&mut self, bytes: &[u8]) {
+        let Ok(written) = serde_json::from_slice::<Value>(bytes) else {
+            return;
+        };
+        let at = self
+            .recorded
+            .iter()
+            .position(|recorded| self.translator.stands_for(&written, recorded));
+        match at.and_then(|at| self.recorded.remove(at)) {
+            Some(recorded) => self.same(&recorded, &written),
+            None => self.unanswered.push_back(written),
+        }
+    }
+
+    fn say(&mut self, line: &str) {
+        self.text.push_str(line);
+        self.text.push('\n');
+    }
+}

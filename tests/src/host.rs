@@ -1,0 +1,261 @@
+//! The real `rp-host`, run as a program on a state root of its own.
+
+use std::{
+    ffi::OsStr,
+    fs::{self, File},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use http_body_util::{BodyExt, Full};
+use hyper::{Method, Request, body::Bytes};
+use hyper_util::rt::TokioIo;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::net::UnixStream;
+
+use crate::{PATIENCE, target};
+
+/// A daemon with a state root that vanishes with it. Dropping it ends the daemon and whatever
+/// the daemon started.
+pub struct Host {
+    program: PathBuf,
+    folder: TempDir,
+    environment: Vec<(String, String)>,
+    daemon: Option<Child>,
+}
+
+/// What a command said and how it ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Output {
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+    /// Exit code; nothing when a signal ended it.
+    pub code: Option<i32>,
+}
+
+impl Host {
+    /// A state root without a daemon.
+    ///
+    /// The program is the one in the environment variable `RP_HOST_BIN`, else the one cargo
+    /// built beside the tests.
+    pub fn stopped(environment: Vec<(String, String)>) -> Result<Self> {
+        let program = target::program("rp-host", "RP_HOST_BIN")?;
+        // The path of a Unix socket may have 107 bytes at most, so no long TMPDIR. And no
+        // symbolic links, because processes are recognised by their folder.
+        let folder =
+            tempfile::Builder::new().prefix("rp-").tempdir_in(fs::canonicalize("/tmp")?)?;
+        Ok(Self { program, folder, environment, daemon: None })
+    }
+
+
+    /// A daemon that is ready, with these variables in its environment.
+    pub async fn start(environment: Vec<(String, String)>) -> Result<Self> {
+        let mut host = Self::stopped(environment)?;
+        host.start_again().await?;
+        Ok(host)
+    }
+
+    /// Starts the daemon on the state root as it is now, and waits until it is ready.
+    pub async fn start_again(&mut self) -> Result<()> {
+        ensure!(self.daemon.is_none(), "the daemon runs already");
+        let log = File::create(self.log())?;
+        let mut command = Command::new(&self.program);
+        command.arg("serve").current_dir(self.folder.path()).envs(self.variables());
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        self.daemon = Some(command.spawn().context("start rp-host")?);
+        self.until_ready().await
+    }
+
+    /// A foreign process tells nobody that it is ready, so this asks again and again.
+    async fn until_ready(&mut self) -> Result<()> {
+        let start = Instant::now();
+        loop {
+            let asked = self.get("/v1/status").await;
+            let Err(error) = asked else { return Ok(()) };
+            let ended = self.daemon.as_mut().context("no daemon")?.try_wait()?;
+            if ended.is_some() || start.elapsed() > PATIENCE {
+                let how = ended.map_or("is not ready".to_owned(), |how| format!("ended: {how}"));
+                bail!("`rp-host serve` {how} ({error:#}); it said:\n{}", self.said());
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    fn variables(&self) -> Vec<(String, String)> {
+        let root = ("REMOTE_PI_HOME".to_owned(), self.folder.path().display().to_string());
+        self.environment.iter().cloned().chain([root]).collect()
+    }
+
+    /// What the daemon printed since it was last started.
+    pub fn said(&self) -> String {
+        fs::read_to_string(self.log()).unwrap_or_default()
+    }
+
+    fn log(&self) -> PathBuf {
+        self.folder.path().join("serve.log")
+    }
+
+    /// The state root.
+    pub fn root(&self) -> PathBuf {
+        self.folder.path().join(".pi/remote")
+    }
+
+    /// The broker's socket.
+    pub fn broker(&self) -> PathBuf {
+        self.root().join("sessions/local/broker.sock")
+    }
+
+    /// The control API's socket.
+    pub fn control(&self) -> PathBuf {
+        self.root().join("host/host.sock")
+    }
+
+    /// A new folder for an agent to work in.
+    pub fn agent_folder(&self, name: &str) -> Result<PathBuf> {
+        let folder = self.folder.path().join("agents").join(name);
+        fs::create_dir_all(&folder)?;
+        Ok(folder)
+    }
+
+    /// The daemon's process, while it runs.
+    pub fn pid(&self) -> Option<u32> {
+        self.daemon.as_ref().map(Child::id)
+    }
+
+    /// Runs a command of the program to its end.
+    ///
+    /// # Errors
+    /// When it does not end within [`PATIENCE`].
+    pub async fn run<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Result<Output> {
+        let mut command = tokio::process::Command::new(&self.program);
+        command.args(arguments).envs(self.variables()).current_dir(self.folder.path());
+        command.stdin(Stdio::null()).kill_on_drop(true);
+        let output = tokio::time::timeout(PATIENCE, command.output()).await;
+        let output = output.context("the command does not end")??;
+        Ok(Output {
+            stdout: String::from_utf8(output.stdout)?,
+            stderr: String::from_utf8(output.stderr)?,
+            code: output.status.code(),
+        })
+    }
+
+    /// Runs a command that must succeed, with `--json`, and gives what it printed.
+    pub async fn run_json<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Result<Value> {
+        let mut arguments: Vec<_> = arguments.iter().map(AsRef::as_ref).collect();
+        arguments.push(OsStr::new("--json"));
+        let output = self.run(&arguments).await?;
+        ensure!(output.code == Some(0), "{arguments:?} failed: {output:?}");
+        serde_json::from_str(&output.stdout).with_context(|| format!("not JSON: {}", output.stdout))
+    }
+
+    /// Asks the control API.
+    pub async fn get(&self, path: &str) -> Result<Value> {
+        self.call(Method::GET, path, Bytes::new()).await
+    }
+
+    /// Tells the control API.
+    pub async fn post(&self, path: &str, body: &Value) -> Result<Value> {
+        self.call(Method::POST, path, body.to_string().into()).await
+    }
+
+    /// The status of an answer of the control API to whoever has this token.
+    pub async fn status_of(&self, path: &str, token: &str) -> Result<u16> {
+        let stream = UnixStream::connect(self.control()).await?;
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+        let connection = tokio::spawn(connection);
+        let request = Request::builder().uri(path).header("host", "localhost");
+        let request = request.header("authorization", format!("Bearer {token}"));
+        let response = sender.send_request(request.body(Full::new(Bytes::new()))?).await?;
+        connection.abort();
+        Ok(response.status().as_u16())
+    }
+
+    async fn call(&self, method: Method, path: &str, body: Bytes) -> Result<Value> {
+        let call = async {
+            let stream = UnixStream::connect(self.control()).await?;
+            let (mut sender, connection) =
+                hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+            let connection = tokio::spawn(connection);
+            let request = Request::builder().method(method).uri(path).header("host", "localhost");
+            let request = request.header("content-type", "application/json");
+            let response = sender.send_request(request.body(Full::new(body))?).await?;
+            let status = response.status();
+            let text = response.into_body().collect().await?.to_bytes();
+            connection.abort();
+            ensure!(status.is_success(), "{path}: {status}: {}", String::from_utf8_lossy(&text));
+            Ok(if text.is_empty() { Value::Null } else { serde_json::from_slice(&text)? })
+        };
+        tokio::time::timeout(PATIENCE, call).await.context("the control API does not answer")?
+    }
+
+    /// Ends the daemon without a warning. What it started goes on.
+    pub fn kill(&mut self) -> Result<()> {
+        let mut daemon = self.daemon.take().context("no daemon runs")?;
+        daemon.kill()?;
+        daemon.wait()?;
+        Ok(())
+    }
+
+    /// Ends the daemon as a person would, and waits for it.
+    pub async fn stop(&mut self) -> Result<Output> {
+        let output = self.run(&["stop"]).await?;
+        let mut daemon = self.daemon.take().context("no daemon runs")?;
+        tokio::task::spawn_blocking(move || wait_or_kill(&mut daemon)).await?;
+        Ok(output)
+    }
+
+    /// The processes that work in this host's folders, the daemon aside.
+    pub fn processes(&self) -> Vec<u32> {
+        let daemon = self.pid();
+        processes_in(self.folder.path()).filter(|pid| Some(*pid) != daemon).collect()
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        if let Some(mut daemon) = self.daemon.take() {
+            signal(daemon.id(), Signal::TERM);
+            wait_or_kill(&mut daemon);
+        }
+        for pid in processes_in(self.folder.path()) {
+            signal(pid, Signal::KILL);
+        }
+    }
+}
+
+fn wait_or_kill(daemon: &mut Child) {
+    let start = Instant::now();
+    while matches!(daemon.try_wait(), Ok(None)) {
+        if start.elapsed() > PATIENCE {
+            let _ = daemon.kill();
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn signal(pid: u32, signal: Signal) {
+    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+        let _ = kill_process(pid, signal);
+    }
+}
+
+/// Processes that work in this folder or below it, or have it in their environment. Needs
+/// Linux's /proc; elsewhere there are none.
+fn processes_in(folder: &Path) -> impl Iterator<Item = u32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(move |entry| {
+        let pid = entry.file_name().to_str()?.parse().ok()?;
+        let works_in = fs::read_link(entry.path().join("cwd")).ok()?;
+        let environment = fs::read(entry.path().join("environ")).unwrap_or_default();
+        let folder_text = folder.as_os_str().as_encoded_bytes();
+        let names_it = environment.windows(folder_text.len()).any(|part| part == folder_text);
+        (works_in.starts_with(folder) || names_it).then_some(pid)
+    })
+}

@@ -1,0 +1,221 @@
+//! What the scripted model does, decided by the last text the user said.
+//!
+//! A prompt holds instructions after `script:`, up to the end of its line, separated by ` ;; `:
+//!
+//! | instruction | the model |
+//! |---|---|
+//! | `say TEXT` | says it |
+//! | `think TEXT` | thinks it |
+//! | `slow N MS` | says N words, one every MS milliseconds |
+//! | `shell COMMAND` | calls the tool `bash` |
+//! | `tool NAME JSON` | calls that tool; `$id` in the JSON is the last id a tool returned |
+//! | `fail CODE [TIMES]` | answers with this HTTP status, every time or so many times |
+//! | `cut [TIMES]` | breaks its answer off in the middle |
+//! | `endless` | talks until nobody listens |
+//!
+//! A tool call ends a model call; the model call after the tool's result goes on behind it.
+//! A message from the mesh is answered with `agent_send`, once; an answer is repeated and not
+//! answered. A script inside a message goes before that.
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+
+/// One instruction.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Step {
+    /// Say this.
+    Say(String),
+    /// Think this.
+    Think(String),
+    /// Say so many words with so many milliseconds after each.
+    Slow {
+        /// How many words.
+        words: u32,
+        /// Milliseconds after each.
+        gap_ms: u64,
+    },
+    /// Answer with an HTTP status.
+    Fail {
+        /// The status.
+        status: u16,
+        /// How often, before the instruction counts as done.
+        times: u32,
+    },
+    /// Break off in the middle of the answer.
+    Cut {
+        /// How often, before the instruction counts as done.
+        times: u32,
+    },
+    /// Talk until the client hangs up.
+    Endless,
+    /// Call a tool; the arguments are JSON text.
+    Tool {
+        /// The tool's name.
+        name: String,
+        /// Its arguments, where `$id` stands for the last id a tool returned.
+        arguments: String,
+    },
+}
+
+/// What to do about a text: all its instructions, in order.
+///
+/// # Errors
+/// When an instruction is not one of those above.
+pub fn steps(text: &str) -> Result<Vec<Step>> {
+    let mut steps = Vec::new();
+    let mut before = String::new();
+    let mut lines = text.lines().peekable();
+    while let Some(line) = lines.next() {
+        let Some(header) = Header::parse(line) else {
+            before.push_str(line);
+            before.push('\n');
+            continue;
+        };
+        let mut body = Vec::new();
+        while let Some(line) =
+            lines.next_if(|line| !line.is_empty() && Header::parse(line).is_none())
+        {
+            body.push(line);
+        }
+        steps.extend(header.steps(&body.join("\n"))?);
+    }
+    if let Some(script) = script_in(&before) {
+        let own = instructions(script)?;
+        steps.splice(0..0, own);
+    }
+    if steps.is_empty() {
+        steps.push(Step::Say("There was no script in that.".to_owned()));
+    }
+    Ok(steps)
+}
+
+/// The steps of one model call: those behind `done` tool calls, up to the next tool call.
+pub fn call(steps: &[Step], done: usize) -> &[Step] {
+    let is_tool = |step: &Step| matches!(step, Step::Tool { .. });
+    steps.split_inclusive(is_tool).nth(done).unwrap_or_default()
+}
+
+fn script_in(text: &str) -> Option<&str> {
+    let (_, script) = text.split_once("script:")?;
+    script.lines().next()
+}
+
+fn instructions(script: &str) -> Result<Vec<Step>> {
+    script.split(" ;; ").map(instruction).collect()
+}
+
+fn instruction(text: &str) -> Result<Step> {
+    let text = text.trim();
+    let text = text.strip_prefix("script:").unwrap_or(text).trim();
+    let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
+    let wrong = || format!("this instruction is not understood: {text}");
+    let mut numbers = rest.split_whitespace().map(str::parse::<u32>);
+    let mut number = || numbers.next().transpose().with_context(wrong);
+    Ok(match word {
+        "say" => Step::Say(rest.to_owned()),
+        "think" => Step::Think(rest.to_owned()),
+        "slow" => {
+            let (words, gap) = (number()?, number()?);
+            Step::Slow {
+                words: words.with_context(wrong)?,
+                gap_ms: gap.with_context(wrong)?.into(),
+            }
+        }
+        "fail" => {
+            let status = number()?.and_then(|status| u16::try_from(status).ok());
+            Step::Fail { status: status.with_context(wrong)?, times: number()?.unwrap_or(u32::MAX) }
+        }
+        "cut" => Step::Cut { times: number()?.unwrap_or(u32::MAX) },
+        "endless" => Step::Endless,
+        "shell" => Step::Tool {
+            name: "bash".to_owned(),
+            arguments: json!({ "command": rest }).to_string(),
+        },
+        "tool" => {
+            let (name, arguments) = rest.split_once(' ').unwrap_or((rest, "{}"));
+            serde_json::from_str::<Value>(arguments).with_context(wrong)?;
+            Step::Tool { name: name.to_owned(), arguments: arguments.to_owned() }
+        }
+        _ => bail!(wrong()),
+    })
+}
+
+/// The first line of an injected message: `[mesh] message from "ADDRESS" (agent, id=ID, re=ID)`.
+struct Header<'a> {
+    from: &'a str,
+    id: &'a str,
+    is_answer: bool,
+}
+
+impl<'a> Header<'a> {
+    fn parse(line: &'a str) -> Option<Self> {
+        let rest = line.strip_prefix("[mesh] message from \"")?;
+        let (from, rest) = rest.split_once("\" (")?;
+        let (facts, _) = rest.split_once(')')?;
+        let fact = |key| facts.split(',').find_map(|fact| fact.trim().strip_prefix(key));
+        Some(Self { from, id: fact("id=")?, is_answer: fact("re=").is_some() })
+    }
+
+    fn steps(&self, body: &str) -> Result<Vec<Step>> {
+        if let Some(script) = script_in(body) {
+            return instructions(script);
+        }
+        if self.is_answer {
+            return Ok(vec![Step::Say(format!("got answer: {body}"))]);
+        }
+        let answer =
+            json!({ "to": self.from, "body": format!("answer to: {body}"), "re": self.id });
+        let send = Step::Tool { name: "agent_send".to_owned(), arguments: answer.to_string() };
+        Ok(vec![send, Step::Say("answered".to_owned())])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that fails panics")]
+
+    use super::*;
+
+    fn say(text: &str) -> Step {
+        Step::Say(text.to_owned())
+    }
+
+    #[test]
+    fn a_tool_call_ends_a_model_call_and_the_next_goes_on_behind_it() {
+        let steps = steps("please\nscript: think hm ;; shell ls -l ;; say a ;; say b").unwrap();
+        let arguments = r#"{"command":"ls -l"}"#.to_owned();
+        let tool = Step::Tool { name: "bash".to_owned(), arguments };
+        assert_eq!(call(&steps, 0), [Step::Think("hm".to_owned()), tool]);
+        assert_eq!(call(&steps, 1), [say("a"), say("b")]);
+        assert_eq!(call(&steps, 2), []);
+    }
+
+    #[test]
+    fn a_message_from_the_mesh_is_answered_and_an_answer_is_not() {
+        let question = "[mesh] message from \"/srv/a@a\" (agent, id=7)\nhow\nmany?\n\nAnswer it.";
+        let [Step::Tool { name, arguments }, last] = &steps(question).unwrap()[..] else {
+            panic!("a call and a word");
+        };
+        assert_eq!((name.as_str(), last), ("agent_send", &say("answered")));
+        let arguments: Value = serde_json::from_str(arguments).unwrap();
+        let expected = json!({ "to": "/srv/a@a", "body": "answer to: how\nmany?", "re": "7" });
+        assert_eq!(arguments, expected);
+
+        let answer = "[mesh] message from \"/srv/a@a\" (person, id=8, re=7)\nthree";
+        assert_eq!(steps(answer).unwrap(), [say("got answer: three")]);
+    }
+
+    #[test]
+    fn every_message_of_a_batch_is_dealt_with() {
+        let batch = "[mesh] message from \"a\" (agent, id=1, re=9)\none\n\n\
+                     [mesh] message from \"a\" (agent, id=2)\nscript: say two\n";
+        assert_eq!(steps(batch).unwrap(), [say("got answer: one"), say("two")]);
+    }
+
+    #[test]
+    fn an_unknown_instruction_is_an_error() {
+        assert!(steps("script: dance").is_err());
+        assert!(steps("script: tool list_peers {").is_err());
+        assert!(steps("script: slow 5").is_err());
+    }
+}

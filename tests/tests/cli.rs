@@ -1,0 +1,238 @@
+//! What a person sees at the terminal: help, answers and errors, each as a snapshot.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test that fails panics"
+)]
+
+use std::os::unix::fs::PermissionsExt;
+
+use rp_tests::host::{Host, Output};
+
+/// A command as it was typed, and everything that came of it; what differs between machines
+/// and runs is replaced.
+async fn show(host: &Host, arguments: &[&str]) -> String {
+    let output = host.run(arguments).await.unwrap();
+    let Output { stdout, stderr, code } = output;
+    let mut text = format!("$ rp-host {}\n{stdout}", arguments.join(" "));
+    if !stderr.is_empty() {
+        text.push_str(&format!("--- stderr\n{stderr}"));
+    }
+    if code != Some(0) {
+        text.push_str(&format!("--- exit code {}\n", code.unwrap()));
+    }
+    text.replace(&host.root().ancestors().nth(2).unwrap().display().to_string(), "ROOT")
+}
+
+async fn transcript(host: &Host, commands: &[&[&str]]) -> String {
+    let mut text = String::new();
+    for command in commands {
+        text.push_str(&show(host, command).await);
+        text.push('\n');
+    }
+    text
+}
+
+fn settings() -> insta::Settings {
+    let mut settings = insta::Settings::clone_current();
+    settings.set_prepend_module_to_snapshot(false);
+    for (pattern, replacement) in [
+        (r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "[uuid]"),
+        (r"\b[0-9a-f]{64}\b", "[sha256]"),
+        (r"\b[0-9a-f]{8}\b", "[id]"),
+        (r"process \d+", "process [pid]"),
+        (r"\d{2}:\d{2}:\d{2}\.\d{3}", "[time]"),
+        (r"\+?\d+ (ms|s|min)\b", "[duration]"),
+        (r"size     \d+ bytes", "size     [n] bytes"),
+        (r"(demo +)\d+( +)", "${1}[pid]${2}"),
+        (r" +\n", "\n"),
+    ] {
+        settings.add_filter(pattern, replacement);
+    }
+    settings
+}
+
+macro_rules! assert_shown {
+    ($name:literal, $text:expr) => {
+        let text = $text;
+        settings().bind(|| insta::assert_snapshot!($name, text));
+    };
+}
+
+#[tokio::test]
+async fn help_teaches_every_command() {
+    let host = Host::stopped(Vec::new()).unwrap();
+    let commands: &[&[&str]] = &[
+        &["--help"],
+        &["serve", "--help"],
+        &["status", "--help"],
+        &["peers", "--help"],
+        &["create", "--help"],
+        &["remove", "--help"],
+        &["daemons", "--help"],
+        &["daemon", "--help"],
+        &["daemon", "send", "--help"],
+        &["send", "--help"],
+        &["inbox", "--help"],
+        &["trace", "--help"],
+        &["attach", "--help"],
+        &["logs", "--help"],
+        &["config", "--help"],
+        &["harnesses", "--help"],
+        &["component", "--help"],
+        &["mcp", "--help"],
+        &["stop", "--help"],
+        &["completions", "--help"],
+        &["manual", "--help"],
+    ];
+    assert_shown!("help", transcript(&host, commands).await);
+}
+
+#[tokio::test]
+async fn without_a_daemon_the_exit_code_is_3_and_nothing_is_started_unasked() {
+    let host = Host::stopped(Vec::new()).unwrap();
+    let commands: &[&[&str]] = &[
+        &["status"],
+        &["status", "--json"],
+        &["stop"],
+        &["peers", "--no-start"],
+        &["config"],
+        &["mcp"],
+    ];
+    assert_shown!("without_a_daemon", transcript(&host, commands).await);
+    assert!(!host.root().exists());
+}
+
+#[tokio::test]
+async fn a_command_that_needs_the_daemon_starts_it_and_says_so() {
+    let host = Host::stopped(Vec::new()).unwrap();
+    let commands: &[&[&str]] = &[&["daemons"], &["stop"], &["status"]];
+    assert_shown!("started_in_the_background", transcript(&host, commands).await);
+}
+
+#[tokio::test]
+async fn an_agent_is_created_watched_and_removed() {
+    let host = Host::start(Vec::new()).await.unwrap();
+    let folder = host.agent_folder("api").unwrap();
+    let folder = folder.to_str().unwrap();
+    let commands: &[&[&str]] = &[
+        &["create", folder, "--harness", "demo"],
+        &["daemon", "send", "api", "say", "hello"],
+        &["peers"],
+        &["daemon", "stop", "api"],
+        &["daemons"],
+        &["status"],
+        &["daemon", "stop", "api"],
+        &["inbox", "api"],
+        &["remove", folder],
+        &["daemons"],
+        &["component", "list"],
+        &["component", "inspect", "default"],
+        &["stop"],
+    ];
+    assert_shown!("life_of_an_agent", transcript(&host, commands).await);
+}
+
+#[tokio::test]
+async fn a_wrong_request_gets_one_clear_error_and_changes_nothing() {
+    let host = Host::start(Vec::new()).await.unwrap();
+    let folder = host.agent_folder("api").unwrap();
+    let folder = folder.to_str().unwrap();
+    let file = host.root().join("file");
+    std::fs::write(&file, "").unwrap();
+    let commands: &[&[&str]] = &[
+        &["create", "/no/such/folder", "--harness", "demo"],
+        &["create", file.to_str().unwrap(), "--harness", "demo"],
+        &["create", "", "--harness", "demo"],
+        &["create", folder, "--harness", "dmeo"],
+        &["create", folder, "--harness", "demo", "--settings", "no"],
+        &["create", folder, "--harness", "demo", "--settings", "{\"a\":1}"],
+        &["create", folder, "--harness", "demo"],
+        &["create", folder, "--harness", "demo"],
+        &["create", folder, "--harness", "demo", "--name", "second"],
+        &["daemon", "start", "apj"],
+        &["daemon", "send", folder, "hello"],
+        &["remove", "00000000"],
+        &["send", "/no/such@peer", "hello"],
+        &["send", "api", "hello"],
+        &["send", "x", "--body", "{"],
+        &["send", "x"],
+        &["inbox", "nobody"],
+        &["trace", "00000000-0000-0000-0000-000000000000"],
+        &["trace", "../status"],
+        &["logs", "--component", "none"],
+        &["component", "inspect", "none"],
+        &["serve"],
+        &["frobnicate"],
+        &["status", "--frobnicate"],
+    ];
+    assert_shown!("wrong_requests", transcript(&host, commands).await);
+    let registry = std::fs::read_to_string(host.root().join("daemons.json")).unwrap();
+    assert_eq!(registry.matches("\"cwd\"").count(), 2);
+}
+
+#[tokio::test]
+async fn a_daemon_that_cannot_start_says_why() {
+    let host = Host::stopped(Vec::new()).unwrap();
+    let root = host.root();
+    std::fs::create_dir_all(root.join("host")).unwrap();
+    let mut text = String::new();
+
+    std::fs::write(root.join("host/config.json"), r#"{"harnes":"pi"}"#).unwrap();
+    text.push_str(&show(&host, &["serve"]).await);
+    std::fs::write(root.join("host/config.json"), r#"{"mailbox_bytes":"lots"}"#).unwrap();
+    text.push_str(&show(&host, &["serve"]).await);
+    std::fs::remove_file(root.join("host/config.json")).unwrap();
+
+    std::fs::write(root.join("daemons.json"), "{").unwrap();
+    text.push_str(&show(&host, &["serve"]).await);
+    std::fs::remove_file(root.join("daemons.json")).unwrap();
+
+    std::fs::write(root.join("host/host.redb"), "not a database").unwrap();
+    text.push_str(&show(&host, &["serve"]).await);
+    std::fs::remove_file(root.join("host/host.redb")).unwrap();
+
+    let long = "x".repeat(100);
+    let mut command =
+        std::process::Command::new(rp_tests::target::program("rp-host", "RP_HOST_BIN").unwrap());
+    let output =
+        command.arg("serve").env("REMOTE_PI_HOME", format!("/tmp/{long}")).output().unwrap();
+    text.push_str(&String::from_utf8(output.stderr).unwrap());
+    assert_eq!(output.status.code(), Some(1));
+    assert_shown!("cannot_start", text);
+}
+
+#[tokio::test]
+async fn a_state_root_that_is_not_writable_is_named() {
+    let host = Host::stopped(Vec::new()).unwrap();
+    let home = host.root().ancestors().nth(2).unwrap().to_owned();
+    // An administrator may write anywhere; a file in the way stops everybody.
+    std::fs::write(home.join(".pi"), "").unwrap();
+    std::fs::set_permissions(&home, std::fs::Permissions::from_mode(0o500)).unwrap();
+    let shown = show(&host, &["serve"]).await;
+    std::fs::set_permissions(&home, std::fs::Permissions::from_mode(0o700)).unwrap();
+    assert_shown!("not_writable", shown);
+}
+
+#[tokio::test]
+async fn a_database_that_another_process_has_is_named() {
+    let host = Host::start(Vec::new()).await.unwrap();
+    // The socket of the daemon is gone, its database is not.
+    std::fs::remove_file(host.control()).unwrap();
+    assert_shown!("database_locked", show(&host, &["serve"]).await);
+}
+
+#[tokio::test]
+async fn completions_and_manual_pages_are_made() {
+    let host = Host::stopped(Vec::new()).unwrap();
+    for shell in ["bash", "zsh", "fish"] {
+        let output = host.run(&["completions", shell]).await.unwrap();
+        assert!(output.stdout.contains("daemon"), "{shell}");
+    }
+    let folder = host.agent_folder("manual").unwrap();
+    let output = host.run(&["manual", folder.to_str().unwrap()]).await.unwrap();
+    assert_eq!(output.code, Some(0), "{output:?}");
+    assert!(folder.join("rp-host.1").exists());
+    assert!(folder.join("rp-host-daemon-send.1").exists());
+}

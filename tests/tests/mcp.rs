@@ -1,0 +1,156 @@
+//! The mesh tools over the Model Context Protocol, spoken to as a harness speaks.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test that fails panics"
+)]
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+};
+
+use rp_tests::host::Host;
+use serde_json::{Value, json};
+
+/// `rp-host mcp`, started as an agent's harness starts it.
+struct Mcp {
+    child: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+    last: u64,
+}
+
+impl Mcp {
+    /// With the environment of a running agent, as the kernel shows it.
+    fn of_process(pid: u64) -> Self {
+        let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap();
+        let environment = String::from_utf8(environment).unwrap();
+        let variables = environment.split('\0').filter_map(|entry| entry.split_once('='));
+        let program = rp_tests::target::program("rp-host", "RP_HOST_BIN").unwrap();
+        let mut child = Command::new(program)
+            .arg("mcp")
+            .envs(variables)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let input = child.stdin.take().unwrap();
+        let output = BufReader::new(child.stdout.take().unwrap());
+        let mut mcp = Self { child, input, output, last: 0 };
+        let client = json!({ "name": "test", "version": "1" });
+        let hello = mcp.call(
+            "initialize",
+            &json!({ "protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": client }),
+        );
+        assert_eq!(hello["serverInfo"]["name"], "rp-host");
+        mcp.say(&json!({ "jsonrpc": "2.0", "method": "notifications/initialized" }));
+        mcp
+    }
+
+    fn say(&mut self, message: &Value) {
+        writeln!(self.input, "{message}").unwrap();
+    }
+
+    fn call(&mut self, method: &str, parameters: &Value) -> Value {
+        self.last += 1;
+        let id = self.last;
+        self.say(&json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": parameters }));
+        loop {
+            let mut line = String::new();
+            assert!(self.output.read_line(&mut line).unwrap() > 0, "the server ended");
+            let answer: Value = serde_json::from_str(&line).unwrap();
+            if answer["id"] == id {
+                return answer["result"].clone();
+            }
+        }
+    }
+
+    fn tool(&mut self, name: &str, arguments: &Value) -> Value {
+        self.call("tools/call", &json!({ "name": name, "arguments": arguments }))
+    }
+}
+
+impl Drop for Mcp {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+async fn create(host: &Host, name: &str) -> Value {
+    let folder = host.agent_folder(name).unwrap();
+    host.run_json(&["create", folder.to_str().unwrap(), "--harness", "demo"]).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_model_finds_asks_and_waits_for_another_agent() {
+    let host = Host::start(Vec::new()).await.unwrap();
+    let web = create(&host, "web").await;
+    let api = create(&host, "api").await;
+    let (pid, to) = (web["pid"].as_u64().unwrap(), api["address"].clone());
+    tokio::task::spawn_blocking(move || {
+        let mut mcp = Mcp::of_process(pid);
+        let tools = mcp.call("tools/list", &json!({}));
+        let names: Vec<_> =
+            tools["tools"].as_array().unwrap().iter().map(|tool| &tool["name"]).collect();
+        assert_eq!(names, ["agent_send", "agent_wait", "get_messages", "list_peers"]);
+
+        let peers = mcp.tool("list_peers", &json!({}));
+        let text = peers["content"][0]["text"].as_str().unwrap();
+        assert!(text.contains(to.as_str().unwrap()), "{text}");
+        assert!(!text.contains("/web@web"), "the caller is not its own peer: {text}");
+
+        let sent = mcp.tool("agent_send", &json!({ "to": to, "body": "what is 3*4?" }));
+        let id = sent["structuredContent"]["id"].as_str().unwrap().to_owned();
+        assert_eq!(sent["structuredContent"]["outcomes"][0]["status"], "received");
+
+        let answer = mcp.tool("agent_wait", &json!({ "id": id, "seconds": 60 }));
+        assert_eq!(answer["structuredContent"]["answer"]["body"], "12");
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn a_wrong_call_is_explained_to_the_model() {
+    let host = Host::start(Vec::new()).await.unwrap();
+    let web = create(&host, "web").await;
+    let pid = web["pid"].as_u64().unwrap();
+    tokio::task::spawn_blocking(move || {
+        let mut mcp = Mcp::of_process(pid);
+        let sent = mcp.tool("agent_send", &json!({ "to": "/nowhere@nobody", "body": "hi" }));
+        assert_eq!(sent["structuredContent"]["outcomes"][0]["status"], "unknown");
+        let sent = mcp.tool("agent_send", &json!({ "to": "x", "body": "hi", "re": "no id" }));
+        assert_eq!(sent["isError"], true);
+        let text = sent["content"][0]["text"].as_str().unwrap();
+        assert!(text.starts_with("\"no id\" is not the id of a message\nhint: ids look like"));
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn an_agents_token_reaches_its_own_tools_and_nothing_else() {
+    let host = Host::start(Vec::new()).await.unwrap();
+    let web = create(&host, "web").await;
+    let api = create(&host, "api").await;
+    let environment =
+        std::fs::read(format!("/proc/{}/environ", web["pid"].as_u64().unwrap())).unwrap();
+    let environment = String::from_utf8(environment).unwrap();
+    let token =
+        environment.split('\0').find_map(|e| e.strip_prefix("RP_AGENT_TOKEN=")).unwrap().to_owned();
+    let (web, api) = (web["id"].as_str().unwrap(), api["id"].as_str().unwrap());
+    for (path, status) in [
+        (format!("/v1/agents/{web}/peers"), 200),
+        (format!("/v1/agents/{web}/inbox"), 200),
+        (format!("/v1/agents/{api}/inbox"), 403),
+        ("/v1/agents/person/inbox".to_owned(), 403),
+        ("/v1/status".to_owned(), 403),
+        (format!("/v1/agents/{web}"), 403),
+    ] {
+        assert_eq!(host.status_of(&path, &token).await.unwrap(), status, "{path}");
+    }
+    assert_eq!(host.status_of("/v1/status", "guessed").await.unwrap(), 401);
+}

@@ -1,0 +1,82 @@
+//! Builds the WebAssembly guests and checks the interfaces they are built against.
+//!
+//! Shared by `xtask` and the build script of `rp-host`, so it stays light and prints
+//! nothing: whoever calls it hands over a callback for the lines a person may want to see.
+
+mod build;
+mod command;
+mod released;
+mod toolchain;
+
+use std::path::{Path, PathBuf};
+
+pub use build::build;
+pub use released::check_released;
+pub use toolchain::{Toolchain, find_toolchain, install_toolchain};
+
+/// Receives lines about what is going on, without a line feed.
+pub type Progress<'a> = dyn FnMut(&str) + 'a;
+
+/// What a component is for, which says the world it must fit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Translates one harness: world `harness-adapter`.
+    Adapter,
+    /// Decides about every envelope: world `routing-policy`.
+    Policy,
+}
+
+/// One first-party component.
+#[derive(Debug, Clone, Copy)]
+pub struct Source {
+    /// The component's id, which is also the name of its file.
+    pub id: &'static str,
+    /// Its package in the guest workspace.
+    pub package: &'static str,
+    /// Its folder, from the root of the repository.
+    pub folder: &'static str,
+    /// What it is for.
+    pub kind: Kind,
+}
+
+/// Every first-party component.
+pub const SOURCES: &[Source] = &[
+    Source { id: "pi", package: "rp-adapter-pi", folder: "adapters/pi", kind: Kind::Adapter },
+    Source { id: "demo", package: "rp-adapter-demo", folder: "adapters/demo", kind: Kind::Adapter },
+    Source {
+        id: "default",
+        package: "rp-routing-default",
+        folder: "components/routing/default",
+        kind: Kind::Policy,
+    },
+];
+
+/// A component that was built.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Guest {
+    /// The component's id.
+    pub id: &'static str,
+    /// What it is for.
+    pub kind: Kind,
+    /// The component's `.wasm` file.
+    pub component: PathBuf,
+}
+
+/// The files and folders the components are made from, for `cargo:rerun-if-changed`. Only
+/// paths that exist, because cargo takes a missing one for a changed one.
+pub fn inputs(root: &Path) -> Vec<PathBuf> {
+    let shared = [
+        "wit",
+        "sdk/Cargo.toml",
+        "sdk/src",
+        "adapters/Cargo.toml",
+        "adapters/Cargo.lock",
+        "rust-toolchain.toml",
+    ];
+    shared
+        .into_iter()
+        .chain(SOURCES.iter().map(|source| source.folder))
+        .map(|path| root.join(path))
+        .filter(|path| path.exists())
+        .collect()
+}
