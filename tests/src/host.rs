@@ -53,7 +53,6 @@ impl Host {
         Ok(Self { program, folder, environment, daemon: None })
     }
 
-
     /// A daemon that is ready, with these variables in its environment.
     pub async fn start(environment: Vec<(String, String)>) -> Result<Self> {
         let mut host = Self::stopped(environment)?;

@@ -40,7 +40,9 @@ fn settings() -> insta::Settings {
     for (pattern, replacement) in [
         (r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "[uuid]"),
         (r"\b[0-9a-f]{64}\b", "[sha256]"),
+        (r"\b67108864\b", "[64 MiB]"),
         (r"\b[0-9a-f]{8}\b", "[id]"),
+        (r"(demo +)(starting|idle|working)", "${1}[running]"),
         (r"process \d+", "process [pid]"),
         (r"\d{2}:\d{2}:\d{2}\.\d{3}", "[time]"),
         (r"\+?\d+ (ms|s|min)\b", "[duration]"),
@@ -221,6 +223,16 @@ async fn a_database_that_another_process_has_is_named() {
     // The socket of the daemon is gone, its database is not.
     std::fs::remove_file(host.control()).unwrap();
     assert_shown!("database_locked", show(&host, &["serve"]).await);
+}
+
+#[tokio::test]
+async fn a_harness_that_is_not_installed_says_how_to_install_it() {
+    let path = ("PATH".to_owned(), "/nowhere".to_owned());
+    let host = Host::start(vec![path]).await.unwrap();
+    let folder = host.agent_folder("api").unwrap();
+    let commands: &[&[&str]] =
+        &[&["create", folder.to_str().unwrap(), "--harness", "pi"], &["daemons"], &["harnesses"]];
+    assert_shown!("not_installed", transcript(&host, commands).await);
 }
 
 #[tokio::test]

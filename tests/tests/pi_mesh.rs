@@ -38,8 +38,7 @@ impl Scene {
         .await
         .unwrap();
         let model = Model::start().await.unwrap();
-        let homes =
-            [&old, &new].map(|version| PiHome::new(&model.url(), version).unwrap());
+        let homes = [&old, &new].map(|version| PiHome::new(&model.url(), version).unwrap());
         let [old_home, new_home] = &homes;
         let host = Host::start(new_home.environment()).await.unwrap();
         let old = create(&host, "old", old_home, "0.74.2").await;

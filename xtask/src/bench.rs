@@ -12,8 +12,17 @@ pub fn bench() -> Result<()> {
     setup::toolchain()?;
     step("build in release mode", || {
         run(&mut cargo(&[
-            "build", "--release", "--locked", "--package", "rp-host", "--package", "rp-tests",
-            "--package", "rp-engine", "--examples", "--bins",
+            "build",
+            "--release",
+            "--locked",
+            "--package",
+            "rp-host",
+            "--package",
+            "rp-tests",
+            "--package",
+            "rp-engine",
+            "--examples",
+            "--bins",
         ]))
     })?;
     let release = target().join("release");

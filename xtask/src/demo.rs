@@ -21,9 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// Shows two agents of a harness talk; an error if the answer did not come.
 pub fn demo(harness: &str) -> Result<()> {
     setup::toolchain()?;
-    step("build rp-host and its components", || {
-        build_everything()
-    })?;
+    step("build rp-host and its components", build_everything)?;
     let scene = Scene::new()?;
     let fixture = if harness == "pi" { Some(PiFixture::start(&scene)?) } else { None };
     let environment = fixture.as_ref().map(PiFixture::environment).unwrap_or_default();
@@ -209,7 +207,12 @@ impl Events {
             }
             let event: Value = serde_json::from_str(&line)?;
             let event = event.get("event").context("no event")?;
-            if event.get("type").and_then(Value::as_str) != Some("message-ended") {
+            let kind = event.get("type").and_then(Value::as_str);
+            if kind == Some("tool-started") {
+                let input = event.get("input").map(Value::to_string).unwrap_or_default();
+                println!("  {:>9}: {} {input}", "tool", text(event, "name")?);
+            }
+            if kind != Some("message-ended") {
                 continue;
             }
             let said = text(event, "text")?;

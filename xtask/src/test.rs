@@ -63,9 +63,7 @@ fn guests() -> Result<()> {
 }
 
 fn lints() -> Result<()> {
-    run(&mut cargo(&[
-        "clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings",
-    ]))
+    run(&mut cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]))
 }
 
 fn tests() -> Result<()> {
@@ -79,7 +77,9 @@ fn documentation() -> Result<()> {
 
 fn licences() -> Result<()> {
     if !exists("cargo-deny", "--version") {
-        println!("    left out: cargo-deny is missing (install it with `cargo install cargo-deny`)");
+        println!(
+            "    left out: cargo-deny is missing (install it with `cargo install cargo-deny`)"
+        );
         return Ok(());
     }
     run(&mut program("cargo-deny", &["check"]))

@@ -78,9 +78,9 @@ fn measure_policy(policy: &Policy) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Feeds recorded lines until enough went in, each run of them to a session of its own.
+/// Feeds recorded lines to one session until enough went in.
 async fn measure_adapter(adapter: &Adapter, folder: &Path) -> Result<(), Box<dyn Error>> {
-    let runs = recorded(folder)?;
+    let lines = recorded(folder)?;
     let request = LaunchRequest {
         cwd: "/home/ann/project".into(),
         agent: "scout".into(),
@@ -90,16 +90,14 @@ async fn measure_adapter(adapter: &Adapter, folder: &Path) -> Result<(), Box<dyn
         settings: "{}".into(),
         version: Some("0.87.1".into()),
     };
+    let mut session = adapter.session(&request).await?;
+    session.started().await?;
     let (mut bytes, mut calls) = (0, 0);
     let start = Instant::now();
-    for run in runs.iter().cycle() {
-        let mut session = adapter.session(&request).await?;
-        session.started().await?;
-        for line in run {
-            session.output(line.as_bytes()).await?;
-            bytes += line.len() + 1;
-            calls += 1;
-        }
+    for line in lines.iter().cycle() {
+        session.output(line.as_bytes()).await?;
+        bytes += line.len() + 1;
+        calls += 1;
         if bytes >= INPUT_BYTES {
             break;
         }
@@ -110,22 +108,22 @@ async fn measure_adapter(adapter: &Adapter, folder: &Path) -> Result<(), Box<dyn
     Ok(())
 }
 
-fn recorded(folder: &Path) -> Result<Vec<Vec<String>>, Box<dyn Error>> {
+/// Every line a harness wrote in the recordings of the folder.
+fn recorded(folder: &Path) -> Result<Vec<String>, Box<dyn Error>> {
     let mut files: Vec<PathBuf> = fs::read_dir(folder)?
         .map(|entry| entry.map(|entry| entry.path()))
         .collect::<Result<_, _>>()?;
+    files.retain(|file| file.extension().is_some_and(|kind| kind == "jsonl"));
     files.sort();
-    let mut runs = Vec::new();
-    for file in files.iter().filter(|file| file.extension().is_some_and(|kind| kind == "jsonl")) {
-        let mut run = Vec::new();
+    let mut lines = Vec::new();
+    for file in files {
         for line in fs::read_to_string(file)?.lines() {
             let line: serde_json::Value = serde_json::from_str(line)?;
             let text = |name| line.get(name).and_then(serde_json::Value::as_str);
             if let (Some("out"), Some(text)) = (text("dir"), text("line")) {
-                run.push(text.to_owned());
+                lines.push(text.to_owned());
             }
         }
-        runs.push(run);
     }
-    Ok(runs)
+    Ok(lines)
 }

@@ -167,7 +167,7 @@ impl Bench {
         let counters = self.database.counters();
         self.readers.shutdown().await;
         if refused > 0 {
-            return Err(format!("{refused} of {messages} messages were refused").into());
+            say(&format!("{refused} of the next {messages} messages were refused"))?;
         }
         let mut times = self.times.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let times = std::mem::take(&mut *times);

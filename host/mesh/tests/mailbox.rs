@@ -174,6 +174,7 @@ async fn bytes_are_limited_per_message_and_per_mailbox() {
 #[tokio::test]
 async fn a_trace_shows_every_stage_with_its_time_also_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
+    let copy = tempfile::tempdir().unwrap();
     let mailboxes = open(folder.path(), MailboxLimits::default());
     accept_ids(&mailboxes, [7]).await;
     mailboxes.mark(&agent(), &[0], Stage::Offered, NOW + 10_000);
@@ -185,10 +186,9 @@ async fn a_trace_shows_every_stage_with_its_time_also_after_a_restart() {
         let mailboxes = match restart {
             false => mailboxes.clone(),
             true => {
-                let copy = tempfile::tempdir().unwrap().keep();
                 let file = "host.redb";
-                std::fs::copy(folder.path().join(file), copy.join(file)).unwrap();
-                open(&copy, MailboxLimits::default())
+                std::fs::copy(folder.path().join(file), copy.path().join(file)).unwrap();
+                open(copy.path(), MailboxLimits::default())
             }
         };
         let steps = mailboxes.trace("7").unwrap();

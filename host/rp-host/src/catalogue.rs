@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     api,
-    config::closest,
+    config::did_you_mean,
     embedded::{COMPONENTS, Embedded, Kind},
     files,
     paths::StateRoot,
@@ -71,10 +71,11 @@ impl Catalogue {
     pub fn adapter(&self, harness: &str) -> Result<&Adapter, Problem> {
         self.adapters.get(harness).ok_or_else(|| {
             let names: Vec<_> = self.adapters.keys().copied().collect();
-            Problem::usage(format!("there is no harness {harness}")).hint(format!(
-                "did you mean {}? There are: {}",
-                closest(harness, names.iter().copied()),
-                names.join(", ")
+            let all = format!("the harnesses are {}", names.join(", "));
+            Problem::usage(format!("there is no harness {harness}")).hint(did_you_mean(
+                harness,
+                names.iter().copied(),
+                &all,
             ))
         })
     }

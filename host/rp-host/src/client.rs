@@ -31,7 +31,7 @@ impl Client {
     }
 
     /// Speaks as an agent instead of as the person.
-    pub fn as_agent(mut self, token: String) -> Self {
+    pub fn speaking_as(mut self, token: String) -> Self {
         self.token = Some(token);
         self
     }
@@ -70,13 +70,14 @@ impl Client {
         let body = Limited::new(response.into_body(), LARGEST_ANSWER)
             .collect()
             .await
-            .map_err(|error| Problem::unreachable(format!("the daemon's answer broke off: {error}")))?
-            .to_bytes();
-        serde_json::from_slice(&body)
             .map_err(|error| {
-                Problem::failed(format!("the daemon's answer was not understood: {error}"))
-                    .hint("the daemon may be of another version: restart it with `rp-host stop`")
-            })
+                Problem::unreachable(format!("the daemon's answer broke off: {error}"))
+            })?
+            .to_bytes();
+        serde_json::from_slice(&body).map_err(|error| {
+            Problem::failed(format!("the daemon's answer was not understood: {error}"))
+                .hint("the daemon may be of another version: restart it with `rp-host stop`")
+        })
     }
 
     async fn request(

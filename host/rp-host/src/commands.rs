@@ -11,7 +11,7 @@ use crate::{
     api, attach,
     cli::{Cli, Command, Component, Create, Daemon, Global, Send},
     client::Client,
-    config::Settings,
+    config::{Settings, did_you_mean},
     output,
     paths::StateRoot,
     problem::{Problem, While},
@@ -116,7 +116,9 @@ impl Asking<'_> {
             .agents
             .iter()
             .filter(|a| {
-                a.name == wanted || Some(a.cwd.as_str()) == folder || a.address.as_deref() == Some(wanted)
+                a.name == wanted
+                    || Some(a.cwd.as_str()) == folder
+                    || a.address.as_deref() == Some(wanted)
             })
             .collect();
         match matching.as_slice() {
@@ -130,7 +132,11 @@ impl Asking<'_> {
         }
     }
 
-    fn show<T: Serialize>(&self, value: &T, human: impl FnOnce(&T) -> String) -> Result<(), Problem> {
+    fn show<T: Serialize>(
+        &self,
+        value: &T,
+        human: impl FnOnce(&T) -> String,
+    ) -> Result<(), Problem> {
         output::answer(self.json, value, human)
     }
 
@@ -199,7 +205,10 @@ impl Asking<'_> {
             let address = agent.address.clone().unwrap_or_else(|| agent.name.clone());
             let mut text = format!(
                 "created {} ({}, {}) as {}\n",
-                agent.name, agent.id, agent.harness, safe(&address)
+                agent.name,
+                agent.id,
+                agent.harness,
+                safe(&address)
             );
             if let Some(detail) = &agent.detail {
                 text.push_str(&format!("it is {}: {}\n", agent.state, safe(detail)));
@@ -287,12 +296,16 @@ impl Asking<'_> {
         if let Some(stage) = send.wait {
             let path = format!(
                 "/v1/messages/{}/trace?until={}&wait_ms={}",
-                sent.id, stage.name(), send.timeout.saturating_mul(1000)
+                sent.id,
+                stage.name(),
+                send.timeout.saturating_mul(1000)
             );
             let trace: api::Trace = client.get(&path).await?;
             if !trace.steps.iter().any(|step| step.stage == stage.name()) {
                 return Err(Problem::failed(format!(
-                    "the message was not {} within {} s", stage.name(), send.timeout
+                    "the message was not {} within {} s",
+                    stage.name(),
+                    send.timeout
                 ))
                 .hint(format!("see how far it came with `rp-host trace {}`", sent.id)));
             }
@@ -324,8 +337,9 @@ impl Asking<'_> {
         let path = format!("/v1/messages/{}/trace", url_part(id)?);
         let trace: api::Trace = self.daemon_running().await?.get(&path).await?;
         if trace.steps.is_empty() {
-            return Err(Problem::failed(format!("no message has the id {id}"))
-                .hint("ids are printed by `rp-host send` and `rp-host inbox`; old traces are dropped"));
+            return Err(Problem::failed(format!("no message has the id {id}")).hint(
+                "ids are printed by `rp-host send` and `rp-host inbox`; old traces are dropped",
+            ));
         }
         self.show(&trace, |trace| {
             let first = trace.steps.first().map_or(0, |step| step.at_ms);
@@ -373,7 +387,12 @@ impl Asking<'_> {
                         crate::config::Source::File => self.root.settings().display().to_string(),
                         crate::config::Source::Default => "default".to_owned(),
                     };
-                    vec![setting.key.to_owned(), setting.value.clone(), source, setting.about.to_owned()]
+                    vec![
+                        setting.key.to_owned(),
+                        setting.value.clone(),
+                        source,
+                        setting.about.to_owned(),
+                    ]
                 })
                 .collect();
             table(&["setting", "value", "from", "meaning"], &rows)
@@ -449,15 +468,13 @@ fn no_such_agent(wanted: &str, agents: &[api::Agent]) -> Problem {
         return problem.hint("there are none yet; keep one with `rp-host create <folder>`");
     }
     let names = agents.iter().flat_map(|agent| [agent.id.as_str(), agent.name.as_str()]);
-    problem.hint(format!(
-        "did you mean {}? `rp-host daemons` lists them all",
-        crate::config::closest(wanted, names)
-    ))
+    problem.hint(did_you_mean(wanted, names, "`rp-host daemons` lists the agents"))
 }
 
 /// A message that reached nobody is a failure of `send`.
 fn refusal(sent: &api::Sent) -> Option<Problem> {
-    let reached = |outcome: &api::Outcome| matches!(outcome.status.as_str(), "received" | "sent" | "held");
+    let reached =
+        |outcome: &api::Outcome| matches!(outcome.status.as_str(), "received" | "sent" | "held");
     if sent.outcomes.iter().any(reached) {
         return None;
     }
@@ -500,10 +517,7 @@ fn agents_table(agents: &[api::Agent]) -> String {
             ]
         })
         .collect();
-    table(
-        &["id", "name", "harness", "pid", "up", "restarts", "waiting", "folder", "state"],
-        &rows,
-    )
+    table(&["id", "name", "harness", "pid", "up", "restarts", "waiting", "folder", "state"], &rows)
 }
 
 fn message_block(message: &api::Message) -> String {
@@ -522,7 +536,9 @@ fn message_block(message: &api::Message) -> String {
 fn harness_row(harness: &api::Harness) -> Vec<String> {
     let version = harness.version.clone();
     let about = match &version {
-        Some(version) if harness.description.tested.contains(version) => "tested version".to_owned(),
+        Some(version) if harness.description.tested.contains(version) => {
+            "tested version".to_owned()
+        }
         Some(_) => "not a tested version; it may still work".to_owned(),
         None => format!("not installed: {}", harness.description.install),
     };

@@ -38,7 +38,12 @@ pub struct Setting {
 const SETTINGS: [(&str, &str, &str, &str); 4] = [
     ("harness", "RP_HOST_HARNESS", "pi", "harness of agents created without --harness"),
     ("log", "RP_HOST_LOG", "info", "what the daemon logs, as a tracing filter"),
-    ("mailbox_messages", "RP_HOST_MAILBOX_MESSAGES", "10000", "most messages that wait for one agent"),
+    (
+        "mailbox_messages",
+        "RP_HOST_MAILBOX_MESSAGES",
+        "10000",
+        "most messages that wait for one agent",
+    ),
     ("mailbox_bytes", "RP_HOST_MAILBOX_BYTES", "67108864", "most bytes that wait for one agent"),
 ];
 
@@ -56,9 +61,10 @@ impl Settings {
         let stored = read(file)?;
         let unknown = stored.keys().find(|key| !SETTINGS.iter().any(|row| row.0 == key.as_str()));
         if let Some(unknown) = unknown {
-            let closest = closest(unknown, SETTINGS.iter().map(|row| row.0));
+            let names = SETTINGS.iter().map(|row| row.0);
+            let hint = did_you_mean(unknown, names, "`rp-host config --help` tells more");
             return Err(Problem::failed(format!("{}: unknown setting {unknown}", file.display()))
-                .hint(format!("did you mean {closest}?")));
+                .hint(hint));
         }
         let setting = |(key, name, default, about): (_, _, &str, _)| {
             let (value, source) = if let Some(value) = variable(name).filter(|v| !v.is_empty()) {
@@ -106,14 +112,26 @@ fn read(file: &Path) -> Result<Map<String, Value>, Problem> {
     })
 }
 
-/// The name that looks most like `wanted`.
-pub fn closest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> String {
+/// The name that looks most like `wanted`, if one looks like it at all.
+pub fn closest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    const SIMILAR_ENOUGH: f64 = 0.6;
     names
-        .max_by(|a, b| {
-            strsim::jaro_winkler(wanted, a).total_cmp(&strsim::jaro_winkler(wanted, b))
-        })
-        .unwrap_or_default()
-        .to_owned()
+        .map(|name| (strsim::jaro_winkler(wanted, name), name))
+        .filter(|(similarity, _)| *similarity >= SIMILAR_ENOUGH)
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .map(|(_, name)| name)
+}
+
+/// A hint that names what looks most like `wanted`, then says where they all are.
+pub fn did_you_mean<'a>(
+    wanted: &str,
+    names: impl Iterator<Item = &'a str>,
+    otherwise: &str,
+) -> String {
+    match closest(wanted, names) {
+        Some(name) => format!("did you mean {name}? {otherwise}"),
+        None => otherwise.to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -147,7 +165,10 @@ mod tests {
     fn an_unknown_setting_is_refused_with_the_closest_name() {
         let problem = settings(r#"{"harnes":"pi"}"#, None).unwrap_err();
         assert!(problem.to_string().ends_with("config.json: unknown setting harnes"));
-        assert_eq!(problem.hint_text(), Some("did you mean harness?"));
+        assert_eq!(
+            problem.hint_text(),
+            Some("did you mean harness? `rp-host config --help` tells more")
+        );
     }
 
     #[test]

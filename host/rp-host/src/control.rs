@@ -8,7 +8,10 @@ use std::{convert::Infallible, path::Path, sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
-    extract::{DefaultBodyLimit, FromRequestParts, Path as UrlPath, Query, Request, State, rejection::JsonRejection},
+    extract::{
+        DefaultBodyLimit, FromRequestParts, Path as UrlPath, Query, Request, State,
+        rejection::JsonRejection,
+    },
     http::{StatusCode, header, request::Parts},
     response::{
         IntoResponse, Response,
@@ -134,7 +137,8 @@ impl IntoResponse for Refusal {
 }
 
 async fn unknown_route(request: Request) -> Refusal {
-    let problem = Problem::usage(format!("there is no {} {}", request.method(), request.uri().path()));
+    let problem =
+        Problem::usage(format!("there is no {} {}", request.method(), request.uri().path()));
     Refusal(StatusCode::NOT_FOUND, problem)
 }
 
@@ -226,7 +230,11 @@ async fn agent(_: Person, State(host): Shared, UrlPath(id): UrlPath<String>) -> 
     Ok(Json(host.agent(&id).await?))
 }
 
-async fn remove(_: Person, State(host): Shared, UrlPath(id): UrlPath<String>) -> Answer<api::Agent> {
+async fn remove(
+    _: Person,
+    State(host): Shared,
+    UrlPath(id): UrlPath<String>,
+) -> Answer<api::Agent> {
     Ok(Json(host.remove(&id).await?))
 }
 
@@ -238,7 +246,11 @@ async fn stop(_: Person, State(host): Shared, UrlPath(id): UrlPath<String>) -> A
     Ok(Json(host.stop(&id).await?))
 }
 
-async fn restart(_: Person, State(host): Shared, UrlPath(id): UrlPath<String>) -> Answer<api::Agent> {
+async fn restart(
+    _: Person,
+    State(host): Shared,
+    UrlPath(id): UrlPath<String>,
+) -> Answer<api::Agent> {
     Ok(Json(host.restart(&id).await?))
 }
 

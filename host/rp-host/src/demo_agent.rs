@@ -48,16 +48,15 @@ enum Cut {
 impl Agent {
     fn new() -> Self {
         let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
-        let mesh = match (
-            variable("RP_HOST_SOCKET"),
-            variable("RP_AGENT_ID"),
-            variable("RP_AGENT_TOKEN"),
-        ) {
-            (Some(socket), Some(agent), Some(token)) => {
-                Some(Mesh { client: Client::new(PathBuf::from(socket)).as_agent(token), agent })
-            }
-            _ => None,
-        };
+        let mesh =
+            match (variable("RP_HOST_SOCKET"), variable("RP_AGENT_ID"), variable("RP_AGENT_TOKEN"))
+            {
+                (Some(socket), Some(agent), Some(token)) => Some(Mesh {
+                    client: Client::new(PathBuf::from(socket)).speaking_as(token),
+                    agent,
+                }),
+                _ => None,
+            };
         let folder = std::env::current_dir().unwrap_or_default().display().to_string();
         let name = variable("RP_DEMO_NAME").unwrap_or_else(|| "demo".to_owned());
         Self {
@@ -188,13 +187,23 @@ fn refuse(id: Option<Value>, error: &str) {
 /// One thing to do.
 enum Step {
     Say(String),
-    Slow { pieces: u64, pause: Duration },
-    Ask { address: String, question: String },
+    Slow {
+        pieces: u64,
+        pause: Duration,
+    },
+    Ask {
+        address: String,
+        question: String,
+    },
     Sleep(Option<Duration>),
     Garbage,
     Crash,
     /// A message of the mesh that asks something.
-    Answer { address: String, id: String, body: String },
+    Answer {
+        address: String,
+        id: String,
+        body: String,
+    },
 }
 
 /// The steps of a prompt: messages of the mesh, or a script with one instruction a line.
@@ -221,8 +230,7 @@ fn read_instruction(line: &str) -> Step {
         }
         "ask" => {
             let quoted = rest.strip_prefix('"').and_then(|rest| rest.split_once('"'));
-            let (address, question) =
-                quoted.or_else(|| rest.split_once(' ')).unwrap_or((rest, ""));
+            let (address, question) = quoted.or_else(|| rest.split_once(' ')).unwrap_or((rest, ""));
             Step::Ask { address: address.to_owned(), question: question.trim().to_owned() }
         }
         "sleep" => Step::Sleep(milliseconds(rest)),
@@ -432,7 +440,8 @@ fn calculate(text: &str) -> Option<String> {
         let digits_before = left.len() - left.trim_end_matches(|c: char| c.is_ascii_digit()).len();
         let left = left.get(left.len() - digits_before..)?;
         let right = right.trim_start();
-        let digits_after = right.len() - right.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        let digits_after =
+            right.len() - right.trim_start_matches(|c: char| c.is_ascii_digit()).len();
         let right = right.get(..digits_after)?;
         if left.is_empty() || right.is_empty() {
             continue;
@@ -457,8 +466,9 @@ mod tests {
 
     #[test]
     fn sums_are_calculated_and_too_large_ones_are_said_to_be() {
-        let answers = ["what is 2+2?", "12 * 3", "1 - 5", "9223372036854775807 + 1", "a+b", "c-3po"]
-            .map(|question| calculate(question).unwrap_or_else(|| "none".to_owned()));
+        let answers =
+            ["what is 2+2?", "12 * 3", "1 - 5", "9223372036854775807 + 1", "a+b", "c-3po"]
+                .map(|question| calculate(question).unwrap_or_else(|| "none".to_owned()));
         assert_eq!(answers, ["4", "36", "-4", "too large", "none", "none"]);
     }
 
@@ -468,7 +478,10 @@ mod tests {
                     [mesh] message from \"/d@e\" (agent, id=2, re=3)\nyes\n\nhint";
         match read_script(text).as_slice() {
             [Step::Answer { address, id, body }, Step::Say(said)] => {
-                assert_eq!((address.as_str(), id.as_str(), body.as_str()), ("/a@b (c)", "1", "what\nnow?"));
+                assert_eq!(
+                    (address.as_str(), id.as_str(), body.as_str()),
+                    ("/a@b (c)", "1", "what\nnow?")
+                );
                 assert_eq!(said, "/d@e answered: yes");
             }
             other => panic!("{} steps", other.len()),

@@ -10,7 +10,10 @@ use std::{
 };
 
 use futures_util::{Stream, future::join_all, stream};
-use rp_mesh::{AgentId, Letter, MailboxLimits, Mailboxes, Mesh, MeshConfig, Recipients, Role, Sender};
+use rp_mesh::{
+    AgentId, JoinError, Letter, MailboxLimits, Mailboxes, Mesh, MeshConfig, Recipients, Role,
+    Sender,
+};
 use rp_protocol::{
     mesh::EnvelopeId,
     session::{Command, Failure, FailureKind, McpServer, MeshAccess, Reply},
@@ -25,7 +28,7 @@ use tokio::sync::{Mutex, Notify};
 use crate::{
     api,
     catalogue::Catalogue,
-    config::Settings,
+    config::{Settings, did_you_mean},
     paths::StateRoot,
     problem::{Problem, While},
     registry::{Entry, Registry},
@@ -162,12 +165,9 @@ impl Host {
             harness: Some(entry.harness().to_owned()),
         };
         match self.mesh.join(agent).await {
-            Ok(_) | Err(rp_mesh::JoinError::Waiting) => Ok(session),
+            Ok(_) | Err(JoinError::Waiting) => Ok(session),
             Err(refused) => {
-                self.sessions
-                    .remove(session.id(), false)
-                    .await
-                    .doing("take the session back")?;
+                self.sessions.remove(session.id(), false).await.doing("take the session back")?;
                 Err(Problem::failed(refused.to_string()))
             }
         }
@@ -412,7 +412,9 @@ impl Host {
         let known = self.mesh.peers().await;
         let peers = known
             .into_iter()
-            .filter(|peer| except.is_none_or(|id| peer.agent.as_ref().is_none_or(|a| a.as_str() != id)))
+            .filter(|peer| {
+                except.is_none_or(|id| peer.agent.as_ref().is_none_or(|a| a.as_str() != id))
+            })
             .map(|peer| {
                 let session = peer.agent.as_ref().and_then(|id| self.sessions.get(id));
                 let state = session.map(|session| phase(&session.status().phase).0.to_owned());
@@ -464,8 +466,7 @@ impl Host {
 
     /// The newest messages of a mailbox, oldest first.
     fn letters(&self, agent: &AgentId) -> Result<Vec<Letter>, Problem> {
-        let mut letters =
-            self.mailboxes.inbox(agent, None, LISTED).doing("read the mailbox")?;
+        let mut letters = self.mailboxes.inbox(agent, None, LISTED).doing("read the mailbox")?;
         letters.reverse();
         Ok(letters)
     }
@@ -563,8 +564,11 @@ impl Host {
         let components = self.catalogue.components();
         components.iter().find(|component| component.id == id).cloned().ok_or_else(|| {
             let names = components.iter().map(|component| component.id.as_str());
-            Problem::failed(format!("no component has the id {id}"))
-                .hint(format!("did you mean {}?", crate::config::closest(id, names)))
+            Problem::failed(format!("no component has the id {id}")).hint(did_you_mean(
+                id,
+                names,
+                "`rp-host component list` lists them",
+            ))
         })
     }
 
@@ -704,9 +708,7 @@ fn step(step: rp_mesh::TraceStep) -> api::Step {
 }
 
 fn stage(stage: &rp_mesh::Stage) -> (&'static str, Option<&str>) {
-    use rp_mesh::Stage::{
-        Accepted, Answered, Failed, Held, Injected, Offered, Stored, TurnSeen,
-    };
+    use rp_mesh::Stage::{Accepted, Answered, Failed, Held, Injected, Offered, Stored, TurnSeen};
     match stage {
         Accepted => ("accepted", None),
         Stored => ("stored", None),

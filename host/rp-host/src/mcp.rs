@@ -38,7 +38,7 @@ pub async fn serve(root: &StateRoot) -> Result<(), Problem> {
     let socket = std::env::var_os("RP_HOST_SOCKET")
         .map_or_else(|| root.control_socket(), std::path::PathBuf::from);
     let server = MeshTools {
-        client: Client::new(socket).as_agent(token),
+        client: Client::new(socket).speaking_as(token),
         agent,
         tool_router: MeshTools::tool_router(),
     };
@@ -123,8 +123,7 @@ impl MeshTools {
     #[tool(description = "Wait for the answer to a message you sent, by its id.")]
     async fn agent_wait(&self, Parameters(arguments): Parameters<WaitArguments>) -> CallToolResult {
         let wait_ms = arguments.seconds.unwrap_or(60).min(600) * 1_000;
-        let path =
-            format!("/v1/agents/{}/answers/{}?wait_ms={wait_ms}", self.agent, arguments.id);
+        let path = format!("/v1/agents/{}/answers/{}?wait_ms={wait_ms}", self.agent, arguments.id);
         answer(self.client.get::<api::Answer>(&path).await, |answer| {
             answer.answer.as_ref().map_or_else(|| "no answer yet".to_owned(), message)
         })

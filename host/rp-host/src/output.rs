@@ -1,7 +1,7 @@
 //! The only place that prints: standard output for what was asked, standard error for the rest.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "the edge of the program")]
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 
 use serde::Serialize;
 
@@ -13,11 +13,8 @@ pub fn answer<T: Serialize>(
     value: &T,
     human: impl FnOnce(&T) -> String,
 ) -> Result<(), Problem> {
-    let mut text = if json {
-        serde_json::to_string(value).doing("write JSON")?
-    } else {
-        human(value)
-    };
+    let mut text =
+        if json { serde_json::to_string(value).doing("write JSON")? } else { human(value) };
     if !text.ends_with('\n') && !text.is_empty() {
         text.push('\n');
     }
@@ -53,9 +50,4 @@ pub fn problem(problem: &Problem, json: bool) {
     if let Some(hint) = problem.hint_text() {
         eprintln!("hint: {hint}");
     }
-}
-
-/// Whether a person looks at standard output.
-pub fn on_terminal() -> bool {
-    std::io::stdout().is_terminal()
 }

@@ -171,7 +171,7 @@ impl Registry {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a test that fails panics")]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that fails panics")]
 mod tests {
     use super::*;
 

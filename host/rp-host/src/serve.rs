@@ -20,10 +20,10 @@ const LONGEST_SOCKET_PATH: usize = 107;
 
 /// Runs until a signal or `rp-host stop`.
 pub async fn serve(root: &StateRoot, started: Instant) -> Result<(), Problem> {
-    let settings = Settings::load(&root.settings())?;
-    start_logging(settings.text("log"))?;
     check_sockets(root)?;
     prepare_folders(root)?;
+    let settings = Settings::load(&root.settings())?;
+    start_logging(settings.text("log"))?;
     if Client::new(root.control_socket()).is_up().await {
         return Err(Problem::failed(format!(
             "a daemon already serves the state root {}",

@@ -4,7 +4,10 @@
 //! environment. It narrows what a harness can ask for; it does not protect against other
 //! programs of the same user, who could open the socket anyway.
 
-use std::{collections::HashMap, sync::{Mutex, PoisonError}};
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+};
 
 use sha2::{Digest, Sha256};
 

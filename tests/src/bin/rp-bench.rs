@@ -3,6 +3,7 @@
 //!
 //! The first argument is a file for the figures as JSON. `RP_HOST_BIN` names the program.
 #![allow(clippy::print_stdout, reason = "a program for people at a terminal")]
+#![allow(clippy::indexing_slicing, reason = "only JSON is indexed; what is missing is null")]
 
 use std::{
     fs,

@@ -123,7 +123,35 @@ pub(crate) fn succeeds_within(mut command: Command, limit: Duration) -> bool {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that fails panics")]
+
     use super::*;
+
+    fn shell(script: &str) -> Command {
+        let mut command = clean("sh", Path::new("/"));
+        command.args(["-c", script]);
+        command
+    }
+
+    #[test]
+    fn a_program_that_takes_too_long_is_ended() {
+        let start = Instant::now();
+        assert!(!succeeds_within(shell("exec sleep 60"), Duration::from_millis(100)));
+        assert!(start.elapsed() < Duration::from_secs(30));
+        assert!(succeeds_within(shell("exit 0"), Duration::from_secs(30)));
+        assert!(!succeeds_within(shell("exit 1"), Duration::from_secs(30)));
+    }
+
+    #[test]
+    fn the_error_of_a_failed_program_repeats_what_it_said() {
+        let mut seen = Vec::new();
+        let error = run(shell("echo one >&2; echo two >&2; exit 3"), &mut |line| {
+            seen.push(line.to_owned());
+        })
+        .unwrap_err();
+        assert_eq!(seen, ["one", "two"]);
+        assert_eq!(error.to_string(), "sh failed (exit status: 3); it last said:\none\ntwo");
+    }
 
     #[test]
     fn what_cargo_tells_a_build_script_is_not_handed_on() {

@@ -226,6 +226,36 @@ async fn a_policy_stores_what_its_owner_lets_it_store() {
     assert_eq!(policy.decide(&FACTS), Ok(Decision::Deny("1".into())), "it is full");
 }
 
+/// Storage that takes its time, as everything does on a busy machine.
+struct Slow;
+
+impl KeyValue for Slow {
+    fn get(&self, _: &str) -> Result<Option<Vec<u8>>, StoreFailure> {
+        Ok(None)
+    }
+
+    fn set(&self, _: &str, _: &[u8]) -> Result<(), StoreFailure> {
+        std::thread::sleep(Duration::from_millis(150));
+        Ok(())
+    }
+
+    fn delete(&self, _: &str) -> Result<(), StoreFailure> {
+        Ok(())
+    }
+
+    fn keys(&self, _: &str) -> Result<Vec<String>, StoreFailure> {
+        Ok(Vec::new())
+    }
+}
+
+#[tokio::test]
+async fn time_in_which_a_policy_does_not_compute_is_not_held_against_it() {
+    let place = Place::new();
+    let policy =
+        place.engine.load_policy("test", storing().build(), "{}", Arc::new(Slow)).await.unwrap();
+    assert_eq!(policy.decide(&FACTS), Ok(Decision::Deny("stored".into())));
+}
+
 #[tokio::test]
 async fn without_permission_a_policy_is_told_so() {
     let policy = Place::new().policy(&storing()).await.unwrap();

@@ -102,6 +102,9 @@ async fn a_policy_may_wait_for_a_moment_and_no_longer() {
 
     let policy = place.policy(&guest(3_600_000_000_000)).await.unwrap();
     let start = Instant::now();
-    assert_eq!(policy.decide(&FACTS), Err(CallError::Timeout { limit: Duration::from_millis(50) }));
+    assert_eq!(
+        policy.decide(&FACTS),
+        Err(CallError::Timeout { limit: Duration::from_millis(200) })
+    );
     assert!(start.elapsed() < Duration::from_secs(5));
 }
