@@ -1,54 +1,71 @@
 //! Fuzzing: each parser has a target in `fuzz/fuzz_targets`.
 
+use std::process::Command;
+
 use anyhow::{Context, Result, bail};
 
-use crate::run::{cargo, program, root, run, step};
+use crate::run::{cargo, exists, program, root, run, step, target};
 
 /// Fuzzes one target for some minutes.
-pub fn fuzz(target: &str, minutes: u64) -> Result<()> {
-    if !targets()?.iter().any(|known| known == target) {
-        bail!("there is no fuzz target {target}; there are: {}", targets()?.join(", "));
+pub fn fuzz(name: &str, minutes: u64) -> Result<()> {
+    let targets = targets()?;
+    if !targets.iter().any(|known| known == name) {
+        bail!("there is no fuzz target {name}; there are: {}", targets.join(", "));
     }
-    if let Some(missing) = missing() {
-        bail!("{missing}");
+    if !has_nightly() {
+        bail!("fuzzing needs a nightly compiler: `rustup toolchain install nightly`");
     }
-    for_seconds(target, minutes * 60)
+    install_cargo_fuzz()?;
+    for_seconds(name, minutes * 60)
 }
 
 /// Fuzzes every target for a few seconds each, or says why it cannot.
 pub fn every_target_briefly(seconds: u64) -> Result<()> {
-    if let Some(missing) = missing() {
-        println!("    left out: {missing}");
+    if !has_nightly() {
+        println!("    left out: there is no nightly compiler on this machine");
         return Ok(());
     }
-    for target in targets()? {
-        step(&format!("fuzz {target} for {seconds} s"), || for_seconds(&target, seconds))?;
+    install_cargo_fuzz()?;
+    for name in targets()? {
+        step(&format!("fuzz {name} for {seconds} s"), || for_seconds(&name, seconds))?;
     }
     Ok(())
 }
 
-fn for_seconds(target: &str, seconds: u64) -> Result<()> {
+/// `cargo-fuzz`, kept in the target folder.
+fn install_cargo_fuzz() -> Result<()> {
+    let tools = target().join("tools");
+    if exists(&tools.join("bin/cargo-fuzz").to_string_lossy(), "--version") {
+        return Ok(());
+    }
+    step("install cargo-fuzz", || {
+        run(cargo(&["install", "cargo-fuzz", "--locked", "--quiet", "--root"])
+            .arg(&tools)
+            .env("CARGO_TARGET_DIR", target().join("tools-build")))
+    })
+}
+
+fn for_seconds(name: &str, seconds: u64) -> Result<()> {
     let limit = format!("-max_total_time={seconds}");
-    run(program("cargo", &["+nightly", "fuzz", "run", "--fuzz-dir", "fuzz", target, "--", &limit])
-        .env_remove("RUSTUP_TOOLCHAIN"))
+    let arguments = ["fuzz", "run", "--fuzz-dir", "fuzz", name, "--", &limit, "-verbosity=0"];
+    run(nightly("cargo", &arguments).env("CARGO_TARGET_DIR", target().join("fuzz")))
 }
 
-/// What is missing on this machine, with what to do about it.
-fn missing() -> Option<&'static str> {
-    if !nightly() {
-        return Some("no nightly toolchain (install one with `rustup toolchain install nightly`)");
+/// A program of the nightly toolchain, with the tools of the target folder.
+fn nightly(name: &str, arguments: &[&str]) -> Command {
+    let mut command = program(name, &["+nightly"]);
+    command.args(arguments).env_remove("RUSTUP_TOOLCHAIN");
+    let tools = target().join("tools/bin");
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::iter::once(tools).chain(std::env::split_paths(&path));
+    if let Ok(path) = std::env::join_paths(folders) {
+        command.env("PATH", path);
     }
-    if !cargo(&["fuzz", "--version"]).output().is_ok_and(|output| output.status.success()) {
-        return Some("cargo-fuzz is missing (install it with `cargo install cargo-fuzz`)");
-    }
-    None
+    command
 }
 
-fn nightly() -> bool {
-    program("rustc", &["+nightly", "--version"])
-        .env_remove("RUSTUP_TOOLCHAIN")
-        .output()
-        .is_ok_and(|output| output.status.success())
+fn has_nightly() -> bool {
+    nightly("rustc", &["--version"]).output().is_ok_and(|output| output.status.success())
 }
 
 fn targets() -> Result<Vec<String>> {

@@ -32,6 +32,7 @@ pub async fn serve(root: &StateRoot, started: Instant) -> Result<(), Problem> {
         .hint("`rp-host status` shows it, `rp-host stop` ends it"));
     }
     deploy_skill(root);
+    allow_many_connections();
 
     let host = Host::open(root.clone(), &settings, started).await?;
     let socket = root.control_socket();
@@ -107,6 +108,17 @@ fn prepare_folders(root: &StateRoot) -> Result<(), Problem> {
         })?;
     }
     Ok(())
+}
+
+/// Each peer on the mesh is an open file, and the usual limit of 1,024 is for programs that
+/// do not expect that many.
+fn allow_many_connections() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        tracing::warn!(%error, "could not raise the limit of open files");
+    }
 }
 
 /// Puts the skill where harnesses look for it, unless the same text is there.

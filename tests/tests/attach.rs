@@ -1,0 +1,78 @@
+//! A session in the terminal: what is typed is a prompt, Ctrl-C aborts the turn, Ctrl-D leaves.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that fails panics")]
+
+use std::process::Stdio;
+
+use rp_tests::{PATIENCE, host::Host, target};
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    process::{Child, ChildStdout, Command},
+    time::timeout,
+};
+
+/// `rp-host attach` as a person has it on the screen.
+struct Terminal {
+    child: Child,
+    output: ChildStdout,
+    shown: String,
+}
+
+impl Terminal {
+    fn attach(host: &Host, agent: &str) -> Self {
+        let program = target::program("rp-host", "RP_HOST_BIN").unwrap();
+        let home = host.root().ancestors().nth(2).unwrap().to_owned();
+        let mut child = Command::new(program)
+            .args(["attach", agent])
+            .env("REMOTE_PI_HOME", home)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let output = child.stdout.take().unwrap();
+        Self { child, output, shown: String::new() }
+    }
+
+    async fn type_line(&mut self, line: &str) {
+        let input = self.child.stdin.as_mut().unwrap();
+        input.write_all(format!("{line}\n").as_bytes()).await.unwrap();
+    }
+
+    /// Reads until this is on the screen.
+    async fn until(&mut self, text: &str) {
+        let mut buffer = [0; 4096];
+        while !self.shown.contains(text) {
+            let read = timeout(PATIENCE, self.output.read(&mut buffer)).await.unwrap().unwrap();
+            assert!(read > 0, "it ended before {text:?}: {:?}", self.shown);
+            self.shown.push_str(&String::from_utf8_lossy(&buffer[..read]));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_person_prompts_aborts_and_leaves() {
+    let host = Host::start(Vec::new()).await.unwrap();
+    let folder = host.agent_folder("api").unwrap();
+    let agent =
+        host.run_json(&["create", folder.to_str().unwrap(), "--harness", "demo"]).await.unwrap();
+    let mut terminal = Terminal::attach(&host, "api");
+
+    terminal.type_line("say hello there").await;
+    terminal.until("hello there\n— done\n").await;
+
+    terminal.type_line("slow 1000000 1").await;
+    terminal.until("w3 ").await;
+    let pid = i32::try_from(terminal.child.id().unwrap()).unwrap();
+    kill_process(Pid::from_raw(pid).unwrap(), Signal::INT).unwrap();
+    terminal.until("— aborted\n").await;
+
+    terminal.type_line(&format!("ask {} are you there?", agent["address"].as_str().unwrap())).await;
+    terminal.until("✗ agent_send").await;
+
+    drop(terminal.child.stdin.take());
+    let status = timeout(PATIENCE, terminal.child.wait()).await.unwrap().unwrap();
+    assert!(status.success());
+    let agent = host.get(&format!("/v1/agents/{}", agent["id"].as_str().unwrap())).await.unwrap();
+    assert_eq!(agent["state"], "idle");
+}

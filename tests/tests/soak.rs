@@ -1,0 +1,112 @@
+//! Minutes of ordinary work under random kills of the host and of its agents. `RP_SOAK_SECONDS`
+//! makes it longer or shorter.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "a test that fails panics, and says what it did"
+)]
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use rp_tests::host::Host;
+use serde_json::{Value, json};
+
+/// A generator that a failed run can be repeated with.
+struct Chance(u64);
+
+impl Chance {
+    /// A number below `limit` (xorshift, Marsaglia 2003).
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % limit
+    }
+}
+
+async fn create(host: &Host, name: &str) -> Value {
+    let folder = host.agent_folder(name).unwrap();
+    host.run_json(&["create", folder.to_str().unwrap(), "--harness", "demo"]).await.unwrap()
+}
+
+/// Kills an agent's process if it runs right now.
+async fn kill_agent(host: &Host, id: &str) {
+    let agent = host.get(&format!("/v1/agents/{id}")).await.unwrap();
+    let pid = agent["pid"].as_u64().and_then(|pid| i32::try_from(pid).ok());
+    if let Some(pid) = pid.and_then(rustix::process::Pid::from_raw) {
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+    }
+}
+
+/// Answers in the person's mailbox, by the message they answer.
+async fn answers(host: &Host) -> BTreeMap<String, Vec<Value>> {
+    let inbox = host.get("/v1/agents/person/inbox").await.unwrap();
+    let mut answers = BTreeMap::<String, Vec<Value>>::new();
+    for message in inbox["messages"].as_array().unwrap() {
+        if let Some(re) = message["re"].as_str() {
+            answers.entry(re.to_owned()).or_default().push(message["body"].clone());
+        }
+    }
+    answers
+}
+
+#[tokio::test]
+async fn every_acknowledged_message_is_answered_whatever_is_killed() {
+    let seconds = std::env::var("RP_SOAK_SECONDS").ok().and_then(|text| text.parse().ok());
+    let end = Instant::now() + Duration::from_secs(seconds.unwrap_or(300));
+    let seed = u64::from(std::process::id()) | 1;
+    eprintln!("seed {seed}");
+    let mut chance = Chance(seed);
+
+    let mut host = Host::start(Vec::new()).await.unwrap();
+    let agents = [create(&host, "one").await, create(&host, "two").await];
+    let mut asked = BTreeMap::new();
+    // An agent that dies often waits minutes before it is started again; a new host knows
+    // nothing of that.
+    let (mut kills, mut in_this_life) = (0, 0);
+    while Instant::now() < end {
+        let agent = &agents[usize::try_from(chance.below(2)).unwrap()];
+        // The listing of a mailbox has its limit; the soak stays below it.
+        if asked.len() < 900 {
+            let number = asked.len();
+            let message = json!({ "to": agent["address"], "body": format!("{number} + 1") });
+            let sent = host.post("/v1/messages", &message).await.unwrap();
+            if sent["outcomes"][0]["status"] == "received" {
+                asked.insert(sent["id"].as_str().unwrap().to_owned(), number);
+            }
+        }
+        match chance.below(100) {
+            0..3 => {
+                host.kill().unwrap();
+                host.start_again().await.unwrap();
+                (kills, in_this_life) = (kills + 1, 0);
+            }
+            3 if in_this_life < 2 => {
+                kill_agent(&host, agent["id"].as_str().unwrap()).await;
+                (kills, in_this_life) = (kills + 1, in_this_life + 1);
+            }
+            _ => {}
+        }
+        tokio::time::sleep(Duration::from_millis(chance.below(500))).await;
+    }
+
+    for id in asked.keys() {
+        let path = format!("/v1/messages/{id}/trace?until=answered&wait_ms=60000");
+        host.get(&path).await.unwrap();
+    }
+    let answers = answers(&host).await;
+    for (id, number) in &asked {
+        let got = answers.get(id).map(Vec::as_slice).unwrap_or_default();
+        assert!(!got.is_empty(), "message {number} has no answer (seed {seed})");
+        assert!(got.iter().all(|body| *body == (number + 1).to_string()), "{number}: {got:?}");
+    }
+    // This harness has no memory of its own: what was in the turn that was killed is told
+    // again, and answered again.
+    let twice = answers.values().filter(|answers| answers.len() > 1).count();
+    eprintln!("{} messages, {kills} kills, {twice} answered twice", asked.len());
+    assert!(twice <= 20 * kills, "{twice} messages were answered twice in {kills} kills");
+}
