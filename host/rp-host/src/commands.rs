@@ -539,6 +539,7 @@ fn harness_row(harness: &api::Harness) -> Vec<String> {
         Some(version) if harness.description.tested.contains(version) => {
             "tested version".to_owned()
         }
+        Some(_) if harness.description.tested.is_empty() => "part of rp-host".to_owned(),
         Some(_) => "not a tested version; it may still work".to_owned(),
         None => format!("not installed: {}", harness.description.install),
     };

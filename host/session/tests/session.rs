@@ -205,8 +205,9 @@ async fn adapter(id: &str) -> Adapter {
     let folder = BUILT.get_or_init(|| {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let target = std::env::current_exe().unwrap().ancestors().nth(3).unwrap().to_owned();
-        rp_guests::build(&root, &target, &mut |_| {}).unwrap();
-        target.join("components")
+        let guests = target.join("guests");
+        rp_guests::build(&root, &guests, &mut |_| {}).unwrap();
+        guests.join("components")
     });
     let scratch = Path::new(env!("CARGO_TARGET_TMPDIR")).join("session-tests");
     let engine = Engine::new(EngineConfig {
