@@ -102,7 +102,8 @@ async fn every_acknowledged_message_is_answered_whatever_is_killed() {
     for (id, number) in &asked {
         let got = answers.get(id).map(Vec::as_slice).unwrap_or_default();
         assert!(!got.is_empty(), "message {number} has no answer (seed {seed})");
-        assert!(got.iter().all(|body| *body == (number + 1).to_string()), "{number}: {got:?}");
+        let right = (number + 1).to_string();
+        assert!(got.iter().all(|body| *body == right.as_str()), "{number}: {got:?}");
     }
     // This harness has no memory of its own: what was in the turn that was killed is told
     // again, and answered again.

@@ -44,7 +44,7 @@ enum Task {
         /// A target of fuzz/fuzz_targets
         target: String,
         /// How long
-        #[arg(default_value_t = 1)]
+        #[arg(default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
         minutes: u64,
     },
 }
