@@ -47,7 +47,8 @@ fn install_cargo_fuzz() -> Result<()> {
 
 fn for_seconds(name: &str, seconds: u64) -> Result<()> {
     let limit = format!("-max_total_time={seconds}");
-    let arguments = ["fuzz", "run", "--fuzz-dir", "fuzz", name, "--", &limit, "-verbosity=0"];
+    let arguments =
+        ["fuzz", "run", "--fuzz-dir", "fuzz", name, "--", &limit, "-verbosity=0", "-print_funcs=0"];
     run(nightly("cargo", &arguments).env("CARGO_TARGET_DIR", target().join("fuzz")))
 }
 

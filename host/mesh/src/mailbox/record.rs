@@ -108,6 +108,17 @@ impl Record {
         push_bounded(&mut self.steps, Step { stage, at_ms, detail });
     }
 
+    /// Notes a step that was noticed only after the message was answered: it came before that.
+    pub(super) fn note_late(&mut self, stage: Stage, at_ms: u64) {
+        let answered = self.steps.iter().position(|step| step.stage == Stage::Answered);
+        let answered_at_ms = answered.and_then(|at| self.steps.get(at)).map(|step| step.at_ms);
+        let at_ms = answered_at_ms.map_or(at_ms, |answered| at_ms.min(answered));
+        let place = answered.unwrap_or(self.steps.len());
+        if !self.steps.iter().any(|step| step.stage == stage) {
+            self.steps.insert(place, Step { stage, at_ms, detail: None });
+        }
+    }
+
     /// When the last thing happened to it.
     pub(super) fn changed_at_ms(&self) -> u64 {
         self.steps.last().map_or(self.accepted_at_ms, |step| step.at_ms)

@@ -131,6 +131,11 @@ impl<'a> Tables<'a> {
         let Some(mut record) = self.record(key)? else {
             return Ok(Marked::Ignored);
         };
+        if record.stage == Stage::Answered && matches!(stage, Stage::Injected | Stage::TurnSeen) {
+            record.note_late(stage.clone(), at_ms);
+            self.kept.insert(key, encode(&record)?.as_slice())?;
+            return Ok(Marked::Noted);
+        }
         if !record.stage.can_become(stage) {
             return Ok(Marked::Ignored);
         }
