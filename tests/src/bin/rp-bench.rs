@@ -366,8 +366,11 @@ async fn idle(table: &mut Table) -> Result<()> {
     let (before, switches) = (cpu_ticks(pid)?, wake_ups(pid)?);
     let seconds = 30;
     tokio::time::sleep(Duration::from_secs(seconds)).await;
-    let used = micros(cpu_ticks(pid)? - before) / ticks_per_second()? / micros(seconds) * 100.0;
-    let woken = micros(wake_ups(pid)? - switches) / micros(seconds);
+    let used =
+        micros(cpu_ticks(pid)?.saturating_sub(before)) / ticks_per_second()? / micros(seconds)
+            * 100.0;
+    // Threads that ended meanwhile take their counts with them.
+    let woken = micros(wake_ups(pid)?.saturating_sub(switches)) / micros(seconds);
     table.row("idle CPU with 10 agents over 30 s", used, "% of a core", "under 0.1 %", used < 0.1);
     table.row("idle wake-ups with 10 agents", woken, "per second", "none", woken < 0.5);
     Ok(())
