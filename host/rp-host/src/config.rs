@@ -61,8 +61,9 @@ impl Settings {
         let stored = read(file)?;
         let unknown = stored.keys().find(|key| !SETTINGS.iter().any(|row| row.0 == key.as_str()));
         if let Some(unknown) = unknown {
-            let names = SETTINGS.iter().map(|row| row.0);
-            let hint = did_you_mean(unknown, names, "`rp-host config --help` tells more");
+            let names = SETTINGS.map(|row| row.0);
+            let all = format!("the settings are {}", names.join(", "));
+            let hint = did_you_mean(unknown, names.into_iter(), &all);
             return Err(Problem::failed(format!("{}: unknown setting {unknown}", file.display()))
                 .hint(hint));
         }
@@ -167,7 +168,9 @@ mod tests {
         assert!(problem.to_string().ends_with("config.json: unknown setting harnes"));
         assert_eq!(
             problem.hint_text(),
-            Some("did you mean harness? `rp-host config --help` tells more")
+            Some(
+                "did you mean harness? the settings are harness, log, mailbox_messages, mailbox_bytes"
+            )
         );
     }
 
