@@ -1,8 +1,8 @@
 //! Nothing a harness prints breaks its adapter.
 #![no_main]
 
-use rp_adapter_demo::Demo;
 use libfuzzer_sys::fuzz_target;
+use rp_adapter_demo::Demo;
 use rp_sdk::{Adapter, harness::exports::rp::harness::adapter::LaunchRequest};
 
 fuzz_target!(|output: &[u8]| {

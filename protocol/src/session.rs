@@ -346,6 +346,7 @@ pub enum Event {
     State(State),
     TurnStarted,
     PromptSeen { number: u64 },
+    PromptsDropped { numbers: Vec<u64> },
     Text { message: String, piece: String },
     Thinking { message: String, piece: String },
     ToolStarted(ToolCall),
@@ -451,6 +452,8 @@ pub struct MeshAccess {
     pub socket: String,
     /// The agent's id on that socket.
     pub agent_id: String,
+    /// Path of the folder with the skill that explains the mesh to the model.
+    pub skill: String,
     /// Names the agent on that socket.
     pub token: String,
 }

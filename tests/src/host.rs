@@ -164,12 +164,12 @@ impl Host {
     }
 
     /// The status of an answer of the control API to whoever has this token.
-    pub async fn status_of(&self, path: &str, token: &str) -> Result<u16> {
+    pub async fn status_of(&self, method: &str, path: &str, token: &str) -> Result<u16> {
         let stream = UnixStream::connect(self.control()).await?;
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         let connection = tokio::spawn(connection);
-        let request = Request::builder().uri(path).header("host", "localhost");
+        let request = Request::builder().method(method).uri(path).header("host", "localhost");
         let request = request.header("authorization", format!("Bearer {token}"));
         let response = sender.send_request(request.body(Full::new(Bytes::new()))?).await?;
         connection.abort();

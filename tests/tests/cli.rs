@@ -42,7 +42,7 @@ fn settings() -> insta::Settings {
         (r"\b[0-9a-f]{64}\b", "[sha256]"),
         (r"\b67108864\b", "[64 MiB]"),
         (r"\b[0-9a-f]{8}\b", "[id]"),
-        (r"(demo +)(starting|idle|working)", "${1}[running]"),
+        (r"(demo +|agents/\S+ +)(starting|idle|working)\b", "${1}[running]"),
         (r"process \d+", "process [pid]"),
         (r"\d{2}:\d{2}:\d{2}\.\d{3}", "[time]"),
         (r"\+?\d+ (ms|s|min)\b", "[duration]"),
@@ -74,15 +74,18 @@ async fn help_teaches_every_command() {
         &["remove", "--help"],
         &["daemons", "--help"],
         &["daemon", "--help"],
+        &["daemon", "start", "--help"],
         &["daemon", "send", "--help"],
         &["send", "--help"],
         &["inbox", "--help"],
         &["trace", "--help"],
+        &["held", "--help"],
         &["attach", "--help"],
         &["logs", "--help"],
         &["config", "--help"],
         &["harnesses", "--help"],
         &["component", "--help"],
+        &["component", "restart", "--help"],
         &["mcp", "--help"],
         &["stop", "--help"],
         &["completions", "--help"],
@@ -131,9 +134,79 @@ async fn an_agent_is_created_watched_and_removed() {
         &["daemons"],
         &["component", "list"],
         &["component", "inspect", "default"],
+        &["component", "restart", "default"],
+        &["held", "list"],
         &["stop"],
     ];
     assert_shown!("life_of_an_agent", transcript(&host, commands).await);
+}
+
+#[tokio::test]
+async fn a_message_is_followed_from_a_stopped_agent_to_its_answer() {
+    let host = Host::start(Vec::new()).await.unwrap();
+    let folder = host.agent_folder("api").unwrap();
+    let folder = folder.to_str().unwrap();
+    let agent = host.run_json(&["create", folder, "--harness", "demo"]).await.unwrap();
+    let address = agent["address"].as_str().unwrap();
+    let question = "what is 6*7?";
+    let mut text = transcript(
+        &host,
+        &[
+            &["daemon", "stop", "api"],
+            &["send", address, question, "--expires", "50ms", "--wait", "injected"],
+            &["inbox"],
+            &["send", address, question, "--wait", "answered", "--timeout", "0"],
+            &["inbox", "api"],
+        ],
+    )
+    .await;
+    host.run_json(&["daemon", "start", "api"]).await.unwrap();
+    let waiting = host.run_json(&["inbox", "api"]).await.unwrap();
+    let id = waiting["messages"][1]["id"].as_str().unwrap();
+    host.get(&format!("/v1/messages/{id}/trace?until=answered&wait_ms=60000")).await.unwrap();
+    text.push_str(
+        &transcript(
+            &host,
+            &[
+                &["trace", id],
+                &["inbox"],
+                &["send", address, "what is 1+1?", "--wait", "answered"],
+                &["daemon", "restart", "api"],
+            ],
+        )
+        .await,
+    );
+    assert_shown!("way_of_a_message", text);
+}
+
+#[tokio::test]
+async fn everything_that_is_listed_can_be_had_as_json() {
+    let host = Host::start(Vec::new()).await.unwrap();
+    let folder = host.agent_folder("api").unwrap();
+    let folder = folder.to_str().unwrap();
+    let agent = host.run_json(&["create", folder, "--harness", "demo"]).await.unwrap();
+    let address = agent["address"].as_str().unwrap();
+    let sent = host.run_json(&["send", address, "hello", "--wait", "answered"]).await.unwrap();
+    let id = sent["id"].as_str().unwrap();
+    // The keys say what a script can rely on.
+    for (command, keys) in [
+        (vec!["status"], "agents mesh pid state_root uptime_ms version"),
+        (vec!["peers"], "peers"),
+        (vec!["daemons"], "agents"),
+        (vec!["daemon", "status", "api"], "agents"),
+        (vec!["inbox"], "messages"),
+        (vec!["inbox", "api"], "messages"),
+        (vec!["trace", id], "steps"),
+        (vec!["held", "list"], "messages"),
+        (vec!["harnesses"], "harnesses"),
+        (vec!["component", "list"], "components"),
+        (vec!["component", "inspect", "demo"], "id imports kind sha256 size source state world"),
+    ] {
+        let answer = host.run_json(&command).await.unwrap();
+        let found: Vec<_> = answer.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(found.join(" "), keys, "{command:?}");
+    }
+    assert!(host.run_json(&["config"]).await.unwrap().is_array());
 }
 
 #[tokio::test]
@@ -164,7 +237,16 @@ async fn a_wrong_request_gets_one_clear_error_and_changes_nothing() {
         &["trace", "00000000-0000-0000-0000-000000000000"],
         &["trace", "../status"],
         &["logs", "--component", "none"],
+        &["send", "x", "hello", "--re", "no id"],
+        &["send", "x", "hello", "--expires", "soon"],
+        &["attach", "nobody"],
+        &["manual", "/no/such/folder"],
+        &["completions", "tcsh"],
+        &["held", "allow", "00000000-0000-0000-0000-000000000000"],
+        &["held", "deny", "00000000-0000-0000-0000-000000000000"],
         &["component", "inspect", "none"],
+        &["component", "restart", "none"],
+        &["component", "restart", "pi"],
         &["serve"],
         &["frobnicate"],
         &["status", "--frobnicate"],

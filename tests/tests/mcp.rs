@@ -8,6 +8,7 @@
 
 use std::{
     io::{BufRead, BufReader, Write},
+    os::unix::fs::PermissionsExt,
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
 };
 
@@ -114,6 +115,71 @@ async fn a_model_finds_asks_and_waits_for_another_agent() {
 }
 
 #[tokio::test]
+async fn a_model_in_its_turn_can_look_at_its_mail_and_take_it_in_order() {
+    let host = Host::start(Vec::new()).await.unwrap();
+    let web = create(&host, "web").await;
+    let (id, pid) = (web["id"].as_str().unwrap().to_owned(), web["pid"].as_u64().unwrap());
+    host.run_json(&["daemon", "send", &id, "sleep"]).await.unwrap();
+    let until_working = async {
+        while host.get(&format!("/v1/agents/{id}")).await.unwrap()["state"] != "working" {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(rp_tests::PATIENCE, until_working).await.unwrap();
+    for number in 0..30 {
+        let message = json!({ "to": web["address"], "body": { "number": number } });
+        host.post("/v1/messages", &message).await.unwrap();
+    }
+    tokio::task::spawn_blocking(move || {
+        let mut mcp = Mcp::of_process(pid);
+        let numbers = |result: &Value| -> Vec<i64> {
+            let messages = result["structuredContent"]["messages"].as_array().unwrap();
+            messages.iter().map(|message| message["body"]["number"].as_i64().unwrap()).collect()
+        };
+        let all: Vec<i64> = (0..30).collect();
+        assert_eq!(numbers(&mcp.tool("get_messages", &json!({ "peek": true }))), all);
+        assert_eq!(numbers(&mcp.tool("get_messages", &json!({}))), all);
+        let nothing = mcp.tool("get_messages", &json!({}));
+        assert_eq!(nothing["content"][0]["text"], "no messages");
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn a_list_and_a_broadcast_say_what_became_of_each_and_waiting_ends() {
+    let host = Host::start(Vec::new()).await.unwrap();
+    let web = create(&host, "web").await;
+    let api = create(&host, "api").await;
+    let (pid, to) = (web["pid"].as_u64().unwrap(), api["address"].clone());
+    tokio::task::spawn_blocking(move || {
+        let mut mcp = Mcp::of_process(pid);
+        let list = json!({ "to": [to, "/nowhere@nobody"], "body": "hello" });
+        let sent = mcp.tool("agent_send", &list);
+        assert_ne!(sent["isError"], true, "one of them has it");
+        let outcomes = sent["structuredContent"]["outcomes"].as_array().unwrap();
+        let statuses: Vec<_> = outcomes.iter().map(|outcome| &outcome["status"]).collect();
+        assert_eq!(statuses, ["received", "unknown"]);
+
+        let note = mcp.tool("agent_send", &json!({ "to": "broadcast", "body": "hello" }));
+        assert_eq!(note["structuredContent"]["outcomes"], json!([]), "nobody shares the folder");
+
+        let never = "00000000-0000-4000-8000-000000000000";
+        let waited = mcp.tool("agent_wait", &json!({ "id": never, "seconds": 0 }));
+        assert_eq!(waited["content"][0]["text"], "no answer yet");
+        let wrong = mcp.tool("agent_wait", &json!({ "id": "../../status" }));
+        assert_eq!(wrong["isError"], true);
+        let text = wrong["content"][0]["text"].as_str().unwrap();
+        assert_eq!(
+            text,
+            "\"../../status\" is not the id of a message\nhint: give the id that agent_send returned, whole"
+        );
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
 async fn a_wrong_call_is_explained_to_the_model() {
     let host = Host::start(Vec::new()).await.unwrap();
     let web = create(&host, "web").await;
@@ -122,6 +188,7 @@ async fn a_wrong_call_is_explained_to_the_model() {
         let mut mcp = Mcp::of_process(pid);
         let sent = mcp.tool("agent_send", &json!({ "to": "/nowhere@nobody", "body": "hi" }));
         assert_eq!(sent["structuredContent"]["outcomes"][0]["status"], "unknown");
+        assert_eq!(sent["isError"], true, "it reached nobody");
         let sent = mcp.tool("agent_send", &json!({ "to": "x", "body": "hi", "re": "no id" }));
         assert_eq!(sent["isError"], true);
         let text = sent["content"][0]["text"].as_str().unwrap();
@@ -149,8 +216,22 @@ async fn an_agents_token_reaches_its_own_tools_and_nothing_else() {
         ("/v1/agents/person/inbox".to_owned(), 403),
         ("/v1/status".to_owned(), 403),
         (format!("/v1/agents/{web}"), 403),
+        ("/v1/held".to_owned(), 403),
     ] {
-        assert_eq!(host.status_of(&path, &token).await.unwrap(), status, "{path}");
+        assert_eq!(host.status_of("GET", &path, &token).await.unwrap(), status, "{path}");
     }
-    assert_eq!(host.status_of("/v1/status", "guessed").await.unwrap(), 401);
+    for path in [
+        "/v1/messages".to_owned(),
+        "/v1/stop".to_owned(),
+        "/v1/agents".to_owned(),
+        format!("/v1/agents/{api}/messages"),
+        format!("/v1/agents/{web}/commands"),
+        format!("/v1/agents/{web}/stop"),
+        "/v1/held/x/allow".to_owned(),
+    ] {
+        assert_eq!(host.status_of("POST", &path, &token).await.unwrap(), 403, "{path}");
+    }
+    assert_eq!(host.status_of("GET", "/v1/status", "guessed").await.unwrap(), 401);
+    let mode = std::fs::metadata(host.control()).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600, "the socket is the user's alone");
 }

@@ -60,7 +60,7 @@ async fn the_tools_reach_the_host_and_tell_the_model_what_it_said(version: PiVer
             { "to": "/srv/api@api", "status": "received" },
             { "to": "/srv/ape@ape", "status": "unknown", "closest": ["/srv/api@api"] },
         ] })),
-        "/v1/agents/a%2F1/inbox?take=false" => ok(json!({ "messages": [] })),
+        "/v1/agents/a%2F1/inbox?waiting=true" => ok(json!({ "messages": [] })),
         "/v1/agents/a%2F1/inbox?take=true" => ok(json!({ "messages": [
             { "id": ANSWER, "from": "/srv/api@api", "re": SENT, "body": { "n": 1 }, "at_ms": 5 },
         ] })),

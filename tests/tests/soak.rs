@@ -1,5 +1,5 @@
 //! Minutes of ordinary work under random kills of the host and of its agents. `RP_SOAK_SECONDS`
-//! makes it longer or shorter.
+//! makes it longer or shorter, `RP_SOAK_SEED` repeats the choices of an earlier run.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -15,7 +15,10 @@ use std::{
 use rp_tests::host::Host;
 use serde_json::{Value, json};
 
-/// A generator that a failed run can be repeated with.
+/// Reading the person's mailbox after so many messages keeps it below what one listing shows.
+const READ_EVERY: usize = 200;
+
+/// A generator that repeats its choices.
 struct Chance(u64);
 
 impl Chance {
@@ -42,42 +45,47 @@ async fn kill_agent(host: &Host, id: &str) {
     }
 }
 
-/// Answers in the person's mailbox, by the message they answer.
-async fn answers(host: &Host) -> BTreeMap<String, Vec<Value>> {
+/// The answers a person got: what they say, by their ids, by the message they answer.
+type Answers = BTreeMap<String, BTreeMap<String, Value>>;
+
+async fn read_answers(host: &Host, answers: &mut Answers) {
     let inbox = host.get("/v1/agents/person/inbox").await.unwrap();
-    let mut answers = BTreeMap::<String, Vec<Value>>::new();
     for message in inbox["messages"].as_array().unwrap() {
-        if let Some(re) = message["re"].as_str() {
-            answers.entry(re.to_owned()).or_default().push(message["body"].clone());
+        if let (Some(re), Some(id)) = (message["re"].as_str(), message["id"].as_str()) {
+            let body = message["body"].clone();
+            answers.entry(re.to_owned()).or_default().insert(id.to_owned(), body);
         }
     }
-    answers
+}
+
+fn number_from(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok()?.parse().ok()
 }
 
 #[tokio::test]
 async fn every_acknowledged_message_is_answered_whatever_is_killed() {
-    let seconds = std::env::var("RP_SOAK_SECONDS").ok().and_then(|text| text.parse().ok());
-    let end = Instant::now() + Duration::from_secs(seconds.unwrap_or(300));
-    let seed = u64::from(std::process::id()) | 1;
+    let seconds = number_from("RP_SOAK_SECONDS").unwrap_or(300);
+    let end = Instant::now() + Duration::from_secs(seconds);
+    let seed = number_from("RP_SOAK_SEED").unwrap_or(u64::from(std::process::id()) | 1);
     eprintln!("seed {seed}");
     let mut chance = Chance(seed);
 
     let mut host = Host::start(Vec::new()).await.unwrap();
     let agents = [create(&host, "one").await, create(&host, "two").await];
-    let mut asked = BTreeMap::new();
+    let (mut asked, mut answers) = (BTreeMap::new(), Answers::new());
     // An agent that dies often waits minutes before it is started again; a new host knows
     // nothing of that.
     let (mut kills, mut in_this_life) = (0, 0);
     while Instant::now() < end {
         let agent = &agents[usize::try_from(chance.below(2)).unwrap()];
-        // The listing of a mailbox has its limit; the soak stays below it.
-        if asked.len() < 700 {
-            let number = asked.len();
-            let message = json!({ "to": agent["address"], "body": format!("{number} + 1") });
-            let sent = host.post("/v1/messages", &message).await.unwrap();
-            if sent["outcomes"][0]["status"] == "received" {
-                asked.insert(sent["id"].as_str().unwrap().to_owned(), number);
-            }
+        let number = asked.len();
+        let message = json!({ "to": agent["address"], "body": format!("{number} + 1") });
+        let sent = host.post("/v1/messages", &message).await.unwrap();
+        if sent["outcomes"][0]["status"] == "received" {
+            asked.insert(sent["id"].as_str().unwrap().to_owned(), number);
+        }
+        if asked.len() % READ_EVERY == 0 {
+            read_answers(&host, &mut answers).await;
         }
         match chance.below(100) {
             0..3 => {
@@ -98,16 +106,16 @@ async fn every_acknowledged_message_is_answered_whatever_is_killed() {
         let path = format!("/v1/messages/{id}/trace?until=answered&wait_ms=60000");
         host.get(&path).await.unwrap();
     }
-    let answers = answers(&host).await;
+    read_answers(&host, &mut answers).await;
     for (id, number) in &asked {
-        let got = answers.get(id).map(Vec::as_slice).unwrap_or_default();
+        let got: Vec<_> = answers.get(id).into_iter().flat_map(BTreeMap::values).collect();
         assert!(!got.is_empty(), "message {number} has no answer (seed {seed})");
         let right = (number + 1).to_string();
-        assert!(got.iter().all(|body| *body == right.as_str()), "{number}: {got:?}");
+        assert!(got.iter().all(|body| **body == right.as_str()), "{number}: {got:?}");
     }
-    // This harness has no memory of its own: what was in the turn that was killed is told
-    // again, and answered again.
+    // This harness has no memory of its own: a message whose turn was killed in the moment
+    // between its answer and its end is told again, and answered again.
     let twice = answers.values().filter(|answers| answers.len() > 1).count();
     eprintln!("{} messages, {kills} kills, {twice} answered twice", asked.len());
-    assert!(twice <= 20 * kills, "{twice} messages were answered twice in {kills} kills");
+    assert!(twice <= kills, "{twice} messages were answered twice in {kills} kills (seed {seed})");
 }

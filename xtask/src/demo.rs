@@ -3,7 +3,9 @@
 use std::{
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
-    process::{Child, ChildStdout, Command, Stdio},
+    process::{Child, Command, Stdio},
+    sync::mpsc::{Receiver, channel},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -39,7 +41,7 @@ fn converse(host: &Host, scene: &Scene, harness: &str) -> Result<()> {
     let (asker_address, address) = (text(&asker, "address")?, text(&answerer, "address")?);
     println!("created {asker_address}\ncreated {address}\n");
 
-    let mut events = host.follow(&text(&asker, "id")?)?;
+    let events = host.follow(&text(&asker, "id")?)?;
     let question = "what is your name?";
     let prompt = match harness {
         "pi" => {
@@ -52,9 +54,14 @@ fn converse(host: &Host, scene: &Scene, harness: &str) -> Result<()> {
 
     println!("the conversation, as the asking agent's session shows it:");
     let answer = events.wait_for_answer()?;
+    // The real model is scripted and repeats the question's words; the demo agent has a name.
+    if harness == "demo" && !answer.contains("My name is api.") {
+        bail!("the answer is wrong: {answer}");
+    }
     println!("\nthe answer came: {answer}");
 
-    let message = host.answered_question(&text(&answerer, "id")?, &asker_address)?;
+    let message = host.question(&text(&answerer, "id")?, &asker_address)?;
+    host.wait_until_answered(&message)?;
     println!("\nthe way of the question, `rp-host trace {message}`:");
     println!("{}", host.say(&["trace", &message])?);
     Ok(())
@@ -96,9 +103,10 @@ impl Host {
     fn start(scene: &Scene, environment: Vec<(String, String)>) -> Result<Self> {
         let program = target().join("debug/rp-host");
         let state = scene.state.path().to_owned();
+        let log = std::fs::File::create(state.join("serve.log"))?;
         let mut command = Command::new(&program);
         command.arg("serve").env("REMOTE_PI_HOME", &state).envs(environment.clone());
-        let daemon = command.stdin(Stdio::null()).stderr(Stdio::null()).spawn()?;
+        let daemon = command.stdin(Stdio::null()).stderr(log).spawn()?;
         let mut host = Self { program, state, environment, daemon };
         host.wait_until_ready()?;
         Ok(host)
@@ -108,12 +116,25 @@ impl Host {
         let start = Instant::now();
         while self.say(&["status", "--no-start"]).is_err() {
             if let Some(status) = self.daemon.try_wait()? {
-                bail!("rp-host serve ended with {status}");
+                let said = std::fs::read_to_string(self.state.join("serve.log"))?;
+                bail!("rp-host serve ended with {status}; it said:\n{said}");
             }
             if start.elapsed() > PATIENCE {
                 bail!("rp-host serve was not ready within {} s", PATIENCE.as_secs());
             }
-            std::thread::sleep(Duration::from_millis(20));
+            thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    /// The trace of an answered message is complete a moment after the answer is seen.
+    fn wait_until_answered(&self, message: &str) -> Result<()> {
+        let start = Instant::now();
+        while !self.say(&["trace", message, "--json"])?.contains("\"answered\"") {
+            if start.elapsed() > PATIENCE {
+                bail!("the trace of {message} never said that it was answered");
+            }
+            thread::sleep(Duration::from_millis(20));
         }
         Ok(())
     }
@@ -145,7 +166,7 @@ impl Host {
     }
 
     /// The id of the message in the answerer's mailbox that came from the asker.
-    fn answered_question(&self, answerer: &str, asker: &str) -> Result<String> {
+    fn question(&self, answerer: &str, asker: &str) -> Result<String> {
         let inbox = self.json(&["inbox", answerer, "--json"])?;
         let messages = inbox.get("messages").and_then(Value::as_array).context("no messages")?;
         let question = messages
@@ -158,7 +179,16 @@ impl Host {
     fn follow(&self, agent: &str) -> Result<Events> {
         let mut child =
             self.command(&["attach", agent, "--json"]).stdout(Stdio::piped()).spawn()?;
-        let lines = BufReader::new(child.stdout.take().context("no output")?);
+        let output = BufReader::new(child.stdout.take().context("no output")?);
+        let (sender, lines) = channel();
+        // A thread of its own, so that waiting for a line can end.
+        thread::spawn(move || {
+            for line in output.lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    break;
+                }
+            }
+        });
         Ok(Events { child, lines })
     }
 
@@ -175,7 +205,10 @@ impl Host {
                 Some(version) => println!(
                     "  {name} {version}: start one with `cargo run -p rp-host -- create <folder> --harness {name}`"
                 ),
-                None => println!("  {name}: not installed; {}", text(harness, "install")?),
+                None => println!(
+                    "  {name}: not installed. Install it with `{}`, then start one with\n      `cargo run -p rp-host -- create <folder> --harness {name}`",
+                    text(harness, "install")?
+                ),
             }
         }
         Ok(())
@@ -192,19 +225,16 @@ impl Drop for Host {
 /// The events of one session, as they happen.
 struct Events {
     child: Child,
-    lines: BufReader<ChildStdout>,
+    lines: Receiver<String>,
 }
 
 impl Events {
     /// Prints what is said until a message tells of the answer.
-    fn wait_for_answer(&mut self) -> Result<String> {
-        let start = Instant::now();
-        let mut line = String::new();
+    fn wait_for_answer(&self) -> Result<String> {
+        let end = Instant::now() + PATIENCE;
         loop {
-            line.clear();
-            if self.lines.read_line(&mut line)? == 0 || start.elapsed() > PATIENCE {
-                bail!("no answer came");
-            }
+            let left = end.saturating_duration_since(Instant::now());
+            let line = self.lines.recv_timeout(left).context("no answer came")?;
             let event: Value = serde_json::from_str(&line)?;
             let event = event.get("event").context("no event")?;
             let kind = event.get("type").and_then(Value::as_str);

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::run::{cargo, exists, program, root, run, step, target};
+use crate::run::{program, root, run, step, target, tool};
 
 /// Fuzzes one target for some minutes.
 pub fn fuzz(name: &str, minutes: u64) -> Result<()> {
@@ -15,7 +15,7 @@ pub fn fuzz(name: &str, minutes: u64) -> Result<()> {
     if !has_nightly() {
         bail!("fuzzing needs a nightly compiler: `rustup toolchain install nightly`");
     }
-    install_cargo_fuzz()?;
+    tool("cargo-fuzz")?;
     for_seconds(name, minutes * 60)
 }
 
@@ -25,24 +25,11 @@ pub fn every_target_briefly(seconds: u64) -> Result<()> {
         println!("    left out: there is no nightly compiler on this machine");
         return Ok(());
     }
-    install_cargo_fuzz()?;
+    tool("cargo-fuzz")?;
     for name in targets()? {
         step(&format!("fuzz {name} for {seconds} s"), || for_seconds(&name, seconds))?;
     }
     Ok(())
-}
-
-/// `cargo-fuzz`, kept in the target folder.
-fn install_cargo_fuzz() -> Result<()> {
-    let tools = target().join("tools");
-    if exists(&tools.join("bin/cargo-fuzz").to_string_lossy(), "--version") {
-        return Ok(());
-    }
-    step("install cargo-fuzz", || {
-        run(cargo(&["install", "cargo-fuzz", "--locked", "--quiet", "--root"])
-            .arg(&tools)
-            .env("CARGO_TARGET_DIR", target().join("tools-build")))
-    })
 }
 
 fn for_seconds(name: &str, seconds: u64) -> Result<()> {

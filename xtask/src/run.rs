@@ -59,6 +59,20 @@ pub fn exists(name: &str, argument: &str) -> bool {
         .is_ok_and(|status| status.success())
 }
 
+/// The path of one of cargo's tools, which is kept in the target folder.
+pub fn tool(name: &str) -> Result<PathBuf> {
+    let folder = target().join("tools");
+    let program = folder.join("bin").join(name);
+    if !exists(&program.to_string_lossy(), "--version") {
+        step(&format!("install {name}"), || {
+            run(cargo(&["install", name, "--locked", "--quiet", "--root"])
+                .arg(&folder)
+                .env("CARGO_TARGET_DIR", target().join("tools-build")))
+        })?;
+    }
+    Ok(program)
+}
+
 /// Does something under a headline and says how long it took.
 pub fn step<T>(name: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
     println!("==> {name}");

@@ -5,20 +5,21 @@ use std::time::Instant;
 use anyhow::{Result, bail};
 
 use crate::{
-    fuzz,
-    run::{build_everything, cargo, exists, program, root, run, step, target},
+    demo, fuzz,
+    run::{build_everything, cargo, program, root, run, step, target, tool},
     setup,
 };
 
 type Step = (&'static str, fn() -> Result<()>);
 
-const STEPS: [Step; 9] = [
+const STEPS: [Step; 10] = [
     ("format", format),
     ("toolchain", setup::toolchain),
     ("released interfaces", released_interfaces),
     ("guests: lints and replays", guests),
     ("lints", lints),
     ("unit and integration tests", tests),
+    ("demonstration", || demo::demo("demo")),
     ("documentation", documentation),
     ("licences and advisories", licences),
     ("fuzzing", || fuzz::every_target_briefly(20)),
@@ -46,6 +47,7 @@ pub fn test(only: Option<&str>) -> Result<()> {
 
 fn format() -> Result<()> {
     run(&mut cargo(&["fmt", "--all", "--check"]))?;
+    run(cargo(&["fmt", "--check"]).current_dir(root().join("fuzz")))?;
     run(&mut guest_cargo(&["fmt", "--all", "--check"]))
 }
 
@@ -76,13 +78,10 @@ fn documentation() -> Result<()> {
 }
 
 fn licences() -> Result<()> {
-    if !exists("cargo-deny", "--version") {
-        println!(
-            "    left out: cargo-deny is missing (install it with `cargo install cargo-deny`)"
-        );
-        return Ok(());
-    }
-    run(&mut program("cargo-deny", &["check"]))
+    let deny = tool("cargo-deny")?;
+    // Advisories come from a server of their own, which not every machine may reach.
+    run(program(&deny.to_string_lossy(), &["check", "bans", "licenses", "sources"])
+        .env("CARGO_TERM_QUIET", "true"))
 }
 
 /// `cargo` in the workspace of the guests, compiled for this machine.

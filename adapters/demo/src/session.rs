@@ -191,17 +191,9 @@ impl Demo {
     }
 
     fn aborted(&mut self, id: &str, dropped: &[String]) {
-        let numbers: Vec<String> = dropped
-            .iter()
-            .filter_map(|id| id.parse::<u64>().ok())
-            .map(|number| number.to_string())
-            .collect();
+        let numbers: Vec<u64> = dropped.iter().filter_map(|id| id.parse().ok()).collect();
         if !numbers.is_empty() {
-            let numbers = numbers.join(",");
-            self.event(Event::Other((
-                "prompts-taken-back".to_owned(),
-                format!(r#"{{"numbers":[{numbers}]}}"#),
-            )));
+            self.event(Event::PromptsDropped(numbers));
         }
         if id != INTERRUPT {
             return self.settle_id(id, Ok(Reply::Done));

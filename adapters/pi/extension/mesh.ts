@@ -109,7 +109,7 @@ function getMessages(host: Host): Tool {
       },
     },
     async execute(_callId, { peek }, signal) {
-      const path = `/inbox?take=${peek ? "false" : "true"}`;
+      const path = peek ? "/inbox?waiting=true" : "/inbox?take=true";
       const { messages } = await host.call<{ messages: Message[] }>("GET", path, { signal });
       const text = messages.length > 0 ? messages.map(describeMessage).join("\n\n") : "No messages wait for you.";
       return result(text, { messages });

@@ -83,6 +83,7 @@ pub(crate) fn launch(request: &LaunchRequest) -> Result<LaunchSpec, Failure> {
 fn add_mesh(spec: &mut LaunchSpec, mesh: &MeshAccess) {
     spec.files.push(("mesh.ts".to_owned(), MESH_EXTENSION.to_vec()));
     spec.args.extend(["-e".to_owned(), "{dir}/mesh.ts".to_owned()]);
+    spec.args.extend(["--skill".to_owned(), mesh.skill.clone()]);
     spec.env.push(("RP_HOST_SOCKET".to_owned(), mesh.socket.clone()));
     spec.env.push(("RP_AGENT_ID".to_owned(), mesh.agent_id.clone()));
     spec.env.push(("RP_AGENT_TOKEN".to_owned(), mesh.token.clone()));
@@ -157,6 +158,7 @@ mod tests {
             socket: "/run/host.sock".to_owned(),
             agent_id: "0a1b2c3d".to_owned(),
             token: "secret".to_owned(),
+            skill: "/home/ann/.pi/remote/skills/agent-network".to_owned(),
         };
         let spec = launch(&LaunchRequest {
             model: Some("anthropic/claude-x".to_owned()),
@@ -169,7 +171,7 @@ mod tests {
         .unwrap();
         assert_eq!(
             spec.args.join(" "),
-            "--mode rpc --approve --model anthropic/claude-x --session /home/ann/s.jsonl -e {dir}/mesh.ts --thinking high"
+            "--mode rpc --approve --model anthropic/claude-x --session /home/ann/s.jsonl -e {dir}/mesh.ts --skill /home/ann/.pi/remote/skills/agent-network --thinking high"
         );
         let env: Vec<String> =
             spec.env.iter().map(|(name, value)| format!("{name}={value}")).collect();

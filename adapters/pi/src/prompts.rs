@@ -223,8 +223,7 @@ impl Pi {
             }
         }
         if !numbers.is_empty() {
-            let data = json!({"numbers": numbers}).to_string();
-            self.event(Event::Other(("prompts-taken-back".to_owned(), data)));
+            self.event(Event::PromptsDropped(numbers));
         }
     }
 

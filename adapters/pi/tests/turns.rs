@@ -202,7 +202,7 @@ fn an_abort_says_which_prompts_the_queue_gave_back() {
     bench.answer("prompt", OK);
     bench.command(3, Command::Abort);
     bench.answer("clear_queue", r#""success":true,"data":{"steering":["one"],"followUp":["two"]}"#);
-    let back = Event::Other(("prompts-taken-back".to_owned(), r#"{"numbers":[1,2]}"#.to_owned()));
+    let back = Event::PromptsDropped(vec![1, 2]);
     assert!(bench.events().contains(&&back));
 }
 

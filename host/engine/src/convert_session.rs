@@ -175,6 +175,7 @@ impl From<theirs::Event> for ours::Event {
             Theirs::State(state) => ours::Event::State(state.into()),
             Theirs::TurnStarted => ours::Event::TurnStarted,
             Theirs::PromptSeen(number) => ours::Event::PromptSeen { number },
+            Theirs::PromptsDropped(numbers) => ours::Event::PromptsDropped { numbers },
             Theirs::Text((message, piece)) => ours::Event::Text { message, piece },
             Theirs::Thinking((message, piece)) => ours::Event::Thinking { message, piece },
             Theirs::ToolStarted(call) => ours::Event::ToolStarted(call.into()),
@@ -338,6 +339,7 @@ impl From<&ours::MeshAccess> for harness::MeshAccess {
             },
             socket: mesh.socket.clone(),
             agent_id: mesh.agent_id.clone(),
+            skill: mesh.skill.clone(),
             token: mesh.token.clone(),
         }
     }

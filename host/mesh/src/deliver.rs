@@ -42,6 +42,8 @@ pub(crate) struct Parcel<'a> {
     pub(crate) recipients: Vec<Arc<Peer>>,
     pub(crate) via: Via,
     pub(crate) redirected: bool,
+    /// When it is to fail if it still waits in a mailbox, in milliseconds since the Unix epoch.
+    pub(crate) expires_at_ms: Option<u64>,
     pub(crate) reply: Reply,
 }
 
@@ -98,7 +100,7 @@ impl Broker {
                 Link::Mailbox(agent, _) => Some((
                     index,
                     agent.clone(),
-                    incoming(&parcel.envelope, &peer.address, parcel.origin),
+                    incoming(&parcel.envelope, &peer.address, parcel.origin, parcel.expires_at_ms),
                 )),
                 Link::Socket(_) => None,
             })
@@ -219,7 +221,8 @@ impl Broker {
         batch: &mut Batch<'_>,
     ) {
         let to = parcel.envelope.to.to_text();
-        let Some(message) = incoming(&parcel.envelope, &to, parcel.origin) else {
+        let Some(message) = incoming(&parcel.envelope, &to, parcel.origin, parcel.expires_at_ms)
+        else {
             return self.deny(parcel, NOT_JSON, batch);
         };
         let held = HeldMessage {
@@ -273,6 +276,7 @@ impl<'a> Parcel<'a> {
             recipients,
             via: Via::Relay,
             redirected: false,
+            expires_at_ms: None,
             reply: Reply::Host(told),
         }
     }
@@ -286,6 +290,7 @@ impl<'a> Parcel<'a> {
             recipients: self.recipients,
             via: self.via,
             redirected: self.redirected,
+            expires_at_ms: self.expires_at_ms,
             reply: self.reply,
         }
     }
@@ -355,6 +360,7 @@ pub(crate) fn incoming(
     envelope: &Envelope<'_>,
     recipient: &str,
     origin: Origin,
+    expires_at_ms: Option<u64>,
 ) -> Option<Incoming> {
     let to = if is_one(&envelope.to, BROADCAST) { BROADCAST } else { recipient };
     let body = RawValue::from_string(envelope.body.as_str().to_owned()).ok()?;
@@ -365,7 +371,7 @@ pub(crate) fn incoming(
         re: envelope.re.map(|re| re.to_string()),
         body,
         origin,
-        expires_at_ms: None,
+        expires_at_ms,
     })
 }
 

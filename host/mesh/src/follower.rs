@@ -253,7 +253,7 @@ impl Follower {
         let Link::Mailbox(agent, _) = &link.peer.link else {
             return;
         };
-        let Some(incoming) = incoming(envelope, &link.peer.address, origin) else {
+        let Some(incoming) = incoming(envelope, &link.peer.address, origin, None) else {
             return;
         };
         let now_ms = self.around.now_ms();
@@ -280,7 +280,7 @@ impl Follower {
         reason: String,
         told: impl FnOnce(Result<(), Refused>) + Send + 'static,
     ) {
-        let Some(message) = incoming(envelope, recipient, origin) else {
+        let Some(message) = incoming(envelope, recipient, origin, None) else {
             return;
         };
         let held = HeldMessage {

@@ -28,6 +28,7 @@ mod roster;
 mod route;
 mod serve;
 mod supervisor;
+mod undelivered;
 
 pub use agent::AgentId;
 pub use bridge::Bridge;

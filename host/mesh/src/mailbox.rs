@@ -293,6 +293,11 @@ impl Mailboxes {
         lock(&self.shared.index).next_expiry()
     }
 
+    /// Wakes one waiter when there may be a new [`next_expiry`](Self::next_expiry).
+    pub fn expiries_changed(&self) -> Arc<Notify> {
+        lock(&self.shared.index).expiries_changed()
+    }
+
     /// Keeps a message until a person decides. `done` is told when it is on disk;
     /// [`Refused::Busy`] means that too many are held already.
     pub fn hold(&self, held: HeldMessage, done: impl FnOnce(Result<(), Refused>) + Send + 'static) {

@@ -29,6 +29,7 @@ use crate::policy::RoutingPolicy;
 use crate::receipt::{Delivery, Outcome, Receipt, Recipients, SendError, Sender, closest};
 use crate::roster::{Link, Strangers};
 use crate::supervisor::supervise;
+use crate::undelivered::{expire_messages, refuse};
 
 /// How long joining waits for a leader's answer.
 const JOIN_PATIENCE: Duration = Duration::from_secs(6);
@@ -78,7 +79,7 @@ pub enum JoinError {
     Waiting,
 }
 
-/// Why a held message was not released.
+/// Why a held message was not released or refused.
 #[derive(Debug, thiserror::Error)]
 pub enum ReleaseError {
     /// There is none with that id.
@@ -90,8 +91,8 @@ pub enum ReleaseError {
     /// The database failed; nothing was delivered.
     #[error(transparent)]
     Storage(#[from] rp_store::StoreError),
-    /// It was delivered, but the database failed and lists it still.
-    #[error("the message was delivered, but is still listed as held: {0}")]
+    /// It is decided, but the database failed and lists it still.
+    #[error("the message is decided, but still listed as held: {0}")]
     NotDropped(crate::mailbox::Refused),
 }
 
@@ -121,6 +122,8 @@ pub(crate) struct Core {
     members: Mutex<Vec<Arc<Member>>>,
     pub(crate) members_changed: Notify,
     supervisor: Mutex<Option<JoinHandle<()>>>,
+    /// Fails messages whose time is up.
+    expiry: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Core {
@@ -200,10 +203,12 @@ impl Mesh {
             members: Mutex::new(vec![Arc::new(person)]),
             members_changed: Notify::new(),
             supervisor: Mutex::new(None),
+            expiry: Mutex::new(None),
         });
         let mut station = core.station.subscribe();
         let supervisor = tokio::spawn(supervise(Arc::clone(&core), elected));
         *lock(&core.supervisor) = Some(supervisor);
+        *lock(&core.expiry) = Some(tokio::spawn(expire_messages(Arc::clone(&core))));
         // The supervisor has won or joined already, so this does not wait for anybody.
         let _ = station.wait_for(|station| !matches!(station, Station::Searching)).await;
         Ok(Mesh { core })
@@ -213,6 +218,9 @@ impl Mesh {
     /// connection without a word. Mailboxes stay.
     pub async fn shutdown(&self) {
         self.core.stop.send_replace(true);
+        if let Some(expiry) = lock(&self.core.expiry).take() {
+            expiry.abort();
+        }
         let supervisor = lock(&self.core.supervisor).take();
         if let Some(supervisor) = supervisor {
             // It does not panic; if it did, there is nothing left to stop.
@@ -321,7 +329,8 @@ impl Mesh {
     }
 
     /// Sends a message of an agent of this host or of the person at it, and waits until it is
-    /// known what became of it, five seconds at most.
+    /// known what became of it, five seconds at most. One that still waits in a mailbox of this
+    /// host after `expires_in` fails, and its sender is told.
     ///
     /// # Errors
     /// When nothing was sent at all. What happened at single recipients is in the receipt.
@@ -331,6 +340,7 @@ impl Mesh {
         to: Recipients,
         body: Box<RawValue>,
         re: Option<EnvelopeId>,
+        expires_in: Option<Duration>,
     ) -> Result<Receipt, SendError> {
         let agent = match sender {
             Sender::Agent(agent) => agent,
@@ -341,7 +351,10 @@ impl Mesh {
             Some(_) => SendError::NoMesh,
             None => SendError::NotJoined,
         };
-        let id = unguessable_id(self.core.around.now_ms());
+        let now_ms = self.core.around.now_ms();
+        let expires_at_ms = expires_in
+            .map(|time| now_ms.saturating_add(u64::try_from(time.as_millis()).unwrap_or(u64::MAX)));
+        let id = unguessable_id(now_ms);
         let envelope = |from: String| Envelope {
             from: Cow::Owned(from),
             to: destination(&to),
@@ -355,9 +368,11 @@ impl Mesh {
             Station::Leading(broker) => {
                 let peer = broker.agent(&agent).ok_or(absent)?;
                 let own = peer.address.to_string();
-                let settled = self.send_as_leader(&broker, &peer, envelope(own.clone())).await;
+                let envelope = envelope(own.clone());
+                let settled = self.send_as_leader(&broker, &peer, envelope, expires_at_ms).await;
                 (own, settled)
             }
+            Station::Following(_) if expires_at_ms.is_some() => return Err(SendError::NoExpiry),
             Station::Following(follower) => {
                 let own = follower.address(&agent).ok_or(absent)?;
                 let settled = follower.send(&agent, envelope(own.clone())).await.ok_or(absent)?;
@@ -405,12 +420,14 @@ impl Mesh {
         broker: &Arc<Broker>,
         sender: &Arc<crate::roster::Peer>,
         envelope: Envelope<'static>,
+        expires_at_ms: Option<u64>,
     ) -> Settled {
         let to = envelope.to.to_text().into_owned();
         let remote =
             broker.bridge_for(&envelope.to).map(|_| self.core.around.acks.expect(envelope.id, &to));
         let (tell, told) = oneshot::channel();
-        broker.route(sender, envelope, Reply::Host(tell), &mut Batch::new(broker));
+        let reply = Reply::Host(tell);
+        broker.route(sender, envelope, expires_at_ms, reply, &mut Batch::new(broker));
         match (timeout(ACK_PATIENCE, told).await, remote) {
             (Ok(Ok(settled)), _) => settled,
             // The bridge took it: the other machine's router answers.
@@ -475,8 +492,7 @@ impl Mesh {
     }
 
     /// Delivers a message that [`Mailboxes::held`] lists to those of its recipients who are here.
-    /// The policy is not asked again. The message stays held when nobody got it. To throw one
-    /// away, use [`Mailboxes::drop_held`].
+    /// The policy is not asked again. The message stays held when nobody got it.
     ///
     /// # Errors
     /// See [`ReleaseError`].
@@ -502,6 +518,18 @@ impl Mesh {
             mailboxes.settled().await.map_err(ReleaseError::NotDropped)?;
         }
         Ok(settled.deliveries)
+    }
+
+    /// Throws a message that [`Mailboxes::held`] lists away and tells its sender why, when that
+    /// is an agent of this host or the person at it.
+    ///
+    /// # Errors
+    /// [`ReleaseError::NotHeld`], [`ReleaseError::Storage`]
+    pub async fn refuse(&self, id: &str, why: &str) -> Result<(), ReleaseError> {
+        let mailboxes = &self.core.around.mailboxes;
+        let held = mailboxes.held_message(id)?.ok_or(ReleaseError::NotHeld)?;
+        refuse(&self.core, &held, why);
+        mailboxes.settled().await.map_err(ReleaseError::NotDropped)
     }
 
     /// Attaches the way to other machines, or takes it off.

@@ -98,6 +98,9 @@ pub enum SendError {
     /// A list without addresses, or with an empty one.
     #[error("a message needs at least one recipient, and no address can be empty")]
     NoRecipient,
+    /// Another program leads the mesh, and the wire knows no expiry.
+    #[error("another program leads the mesh, and a message through it cannot expire")]
+    NoExpiry,
     /// The envelope does not fit on a line.
     #[error("the message has {bytes} bytes, at most {limit} are possible")]
     TooLong {

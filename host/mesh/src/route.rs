@@ -39,14 +39,16 @@ impl Broker {
             }
             return;
         }
-        self.route(sender, envelope, Reply::Wire(Arc::clone(sender)), batch);
+        self.route(sender, envelope, None, Reply::Wire(Arc::clone(sender)), batch);
     }
 
     /// Sends an envelope of a registered peer where it belongs. `from` is the peer's address.
+    /// The time only counts in mailboxes of this host: everybody else has the message at once.
     pub(crate) fn route(
         self: &Arc<Self>,
         sender: &Arc<Peer>,
         envelope: Envelope<'_>,
+        expires_at_ms: Option<u64>,
         reply: Reply,
         batch: &mut Batch<'_>,
     ) {
@@ -68,6 +70,7 @@ impl Broker {
             recipients,
             via: Via::Local,
             redirected: false,
+            expires_at_ms,
             reply,
         };
         self.obey(verdict, parcel, &sender.address, batch);
@@ -164,6 +167,7 @@ impl Broker {
             recipients,
             via: Via::Local,
             redirected: false,
+            expires_at_ms: held.message.expires_at_ms,
             reply: Reply::Host(told),
         };
         self.dispatch(parcel, &mut batch);
@@ -227,6 +231,7 @@ impl Broker {
             recipients: Vec::new(),
             via: Via::Local,
             redirected: false,
+            expires_at_ms: None,
             reply,
         };
         self.obey(verdict, parcel, &sender.address, batch);

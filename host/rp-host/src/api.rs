@@ -27,7 +27,7 @@ pub struct Status {
 /// How the daemon takes part in the local mesh.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct MeshStatus {
-    /// `leader`, `follower` or `electing`.
+    /// `leader`, `follower` or `searching`.
     pub role: String,
     /// The broker's socket.
     pub socket: String,
@@ -145,6 +145,9 @@ pub struct Send {
     /// The id of the message it answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub re: Option<String>,
+    /// Fail if it still waits in a mailbox of this host after so many milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_in_ms: Option<u64>,
 }
 
 /// What became of a message that was sent.
@@ -169,6 +172,13 @@ pub struct Outcome {
     /// Addresses that look like an unknown one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub closest: Vec<String>,
+}
+
+impl Outcome {
+    /// Whether the message is with the recipient, or at least on its way.
+    pub fn reached_somebody(&self) -> bool {
+        matches!(self.status.as_str(), "received" | "sent" | "held")
+    }
 }
 
 /// A message in a mailbox.
@@ -203,6 +213,39 @@ pub struct Answer {
     pub answer: Option<Message>,
 }
 
+/// A message that waits for a person's decision.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct HeldMessage {
+    /// Its id.
+    pub id: String,
+    /// Who sent it.
+    pub from: String,
+    /// Whom it would reach.
+    pub to: Vec<String>,
+    /// What it says.
+    pub body: Value,
+    /// Why the routing policy holds it.
+    pub reason: String,
+    /// Since when, in milliseconds since the Unix epoch.
+    pub at_ms: u64,
+}
+
+/// `GET /v1/held`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Held {
+    /// The longest waiting first.
+    pub messages: Vec<HeldMessage>,
+}
+
+/// `POST /v1/held/{id}/deny`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Deny {
+    /// Why, for the sender.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
 /// One step of a message's way.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Step {
@@ -228,7 +271,7 @@ pub struct Trace {
 /// One event of a session, as `GET /v1/agents/{id}/events` streams them.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct NumberedEvent {
-    /// Rises by one from 1.
+    /// Rises with every event of the session; numbers are left out when the daemon was killed.
     pub sequence: u64,
     /// When it was recorded, in milliseconds since the Unix epoch.
     pub at_ms: u64,
@@ -282,7 +325,7 @@ pub struct Component {
     pub sha256: String,
     /// `built in` or the folder it was found in.
     pub source: String,
-    /// `ready`, `loading` or `failed: …`.
+    /// `ready`, or `failed: …` after three crashes within a minute.
     pub state: String,
     /// What it imports.
     pub imports: Vec<String>,

@@ -96,8 +96,39 @@ impl Catalogue {
     }
 
     /// Every component, in the order of their ids.
-    pub fn components(&self) -> &[api::Component] {
-        &self.components
+    pub fn components(&self) -> Vec<api::Component> {
+        self.components.iter().map(|component| self.with_state(component)).collect()
+    }
+
+    /// One component; the error names the closest one.
+    pub fn component(&self, id: &str) -> Result<api::Component, Problem> {
+        let found = self.components.iter().find(|component| component.id == id);
+        found.map(|component| self.with_state(component)).ok_or_else(|| {
+            let names = self.components.iter().map(|component| component.id.as_str());
+            Problem::failed(format!("no component has the id {id}")).hint(did_you_mean(
+                id,
+                names,
+                "`rp-host component list` lists them",
+            ))
+        })
+    }
+
+    /// Lets a component run again that was switched off after three crashes within a minute.
+    /// That is the routing policy: an adapter has no life of its own, each session counts its
+    /// own restarts.
+    pub fn restart(&self, id: &str) -> Result<api::Component, Problem> {
+        if self.component(id)?.id == POLICY {
+            self.policy.restart();
+            return self.component(id);
+        }
+        Err(Problem::usage(format!("{id} is an adapter, which runs only in its agents' sessions"))
+            .hint("restart an agent with `rp-host daemon restart <agent>`"))
+    }
+
+    fn with_state(&self, component: &api::Component) -> api::Component {
+        let failed = self.policy.failed().filter(|_| component.id == POLICY);
+        let state = failed.map_or_else(|| "ready".to_owned(), |error| format!("failed: {error}"));
+        api::Component { state, ..component.clone() }
     }
 }
 

@@ -75,6 +75,9 @@ every agent it runs; agents come back with the next start.")]
         /// The id that `send` printed
         id: String,
     },
+    /// Decide about messages that the routing policy holds
+    #[command(subcommand)]
+    Held(Held),
     /// Watch and drive an agent's session in this terminal
     #[command(after_help = "\
 Type a line to prompt the agent. Ctrl-C stops the running turn, Ctrl-D leaves (the agent
@@ -94,6 +97,9 @@ goes on). A question of the agent is answered by typing the number of an answer.
         /// Only the last lines
         #[arg(long, default_value_t = 200)]
         lines: usize,
+        /// Then print what is added, until Ctrl-C
+        #[arg(long, short, conflicts_with = "json")]
+        follow: bool,
     },
     /// Print every setting, its value and where that comes from
     Config,
@@ -190,6 +196,9 @@ pub struct Send {
     /// Id of the message this answers
     #[arg(long, value_name = "ID")]
     pub re: Option<String>,
+    /// Fail if the agent has not taken it by then, for example 30s, 10m or 2h
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub expires: Option<std::time::Duration>,
     /// Wait until the message has come this far
     #[arg(long, value_enum)]
     pub wait: Option<Stage>,
@@ -224,11 +233,38 @@ impl Stage {
 }
 
 #[derive(Debug, Subcommand)]
+#[command(after_help = "\
+Messages are held when the policy asks for a person's decision, and when the policy itself has
+failed: nothing is delivered unasked.")]
+pub enum Held {
+    /// List the held messages
+    List,
+    /// Deliver one
+    Allow {
+        /// Its id
+        id: String,
+    },
+    /// Throw one away; a sender on this machine is told
+    Deny {
+        /// Its id
+        id: String,
+        /// Why, for the sender
+        #[arg(long)]
+        reason: Option<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
 pub enum Component {
     /// List all components
     List,
     /// Show one component: world, imports, size, hash
     Inspect {
+        /// Its id
+        id: String,
+    },
+    /// Let a routing policy run again that was switched off after three crashes in a minute
+    Restart {
         /// Its id
         id: String,
     },

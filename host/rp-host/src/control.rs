@@ -55,9 +55,13 @@ pub fn router(host: Arc<Host>) -> Router {
         .route("/peers", get(peers))
         .route("/messages", post(send))
         .route("/messages/{id}/trace", get(trace))
+        .route("/held", get(held))
+        .route("/held/{id}/allow", post(allow_held))
+        .route("/held/{id}/deny", post(deny_held))
         .route("/harnesses", get(harnesses))
         .route("/components", get(components))
         .route("/components/{id}", get(component))
+        .route("/components/{id}/restart", post(restart_component))
         .route("/stop", post(shut_down))
         .nest("/agents", agents);
     Router::new()
@@ -310,7 +314,11 @@ async fn send_as(
 }
 
 #[derive(Deserialize)]
-struct Take {
+struct Which {
+    /// Only the messages that wait.
+    #[serde(default)]
+    waiting: bool,
+    /// These, and they are given to whoever asks.
     #[serde(default)]
     take: bool,
 }
@@ -318,9 +326,14 @@ struct Take {
 async fn inbox(
     Own(id): Own,
     State(host): Shared,
-    Query(Take { take }): Query<Take>,
+    Query(Which { waiting, take }): Query<Which>,
 ) -> Answer<api::Inbox> {
-    Ok(Json(host.inbox(&id, take).await?))
+    let messages = match (waiting, take) {
+        (_, true) => host.waiting_messages(&id, true)?,
+        (true, false) => host.waiting_messages(&id, false)?,
+        (false, false) => host.inbox(&id)?,
+    };
+    Ok(Json(messages))
 }
 
 #[derive(Deserialize)]
@@ -374,6 +387,36 @@ async fn component(
     UrlPath(id): UrlPath<String>,
 ) -> Answer<api::Component> {
     Ok(Json(host.component(&id)?))
+}
+
+async fn restart_component(
+    _: Person,
+    State(host): Shared,
+    UrlPath(id): UrlPath<String>,
+) -> Answer<api::Component> {
+    Ok(Json(host.restart_component(&id)?))
+}
+
+async fn held(_: Person, State(host): Shared) -> Answer<api::Held> {
+    Ok(Json(host.held()?))
+}
+
+async fn allow_held(
+    _: Person,
+    State(host): Shared,
+    UrlPath(id): UrlPath<String>,
+) -> Answer<api::Sent> {
+    Ok(Json(host.allow_held(&id).await?))
+}
+
+async fn deny_held(
+    _: Person,
+    State(host): Shared,
+    UrlPath(id): UrlPath<String>,
+    body: Result<Json<api::Deny>, JsonRejection>,
+) -> Answer<serde_json::Value> {
+    host.deny_held(&id, read(body)?.reason.as_deref()).await?;
+    Ok(Json(serde_json::json!({ "id": id, "denied": true })))
 }
 
 async fn shut_down(_: Person, State(host): Shared) -> Json<serde_json::Value> {

@@ -417,7 +417,7 @@ impl Mesh {
     async fn send(&self, address: &str, body: String, re: Option<String>) -> (String, bool) {
         let path = format!("/v1/agents/{}/messages", self.agent);
         let to = api::Destination::One(address.to_owned());
-        let message = api::Send { to, body: Value::String(body), re };
+        let message = api::Send { to, body: Value::String(body), re, expires_in_ms: None };
         match self.client.post::<api::Sent>(&path, &message).await {
             Ok(sent) => {
                 let failed = sent

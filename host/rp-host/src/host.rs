@@ -9,31 +9,26 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use futures_util::{Stream, future::join_all, stream};
-use rp_mesh::{
-    AgentId, JoinError, Letter, MailboxLimits, Mailboxes, Mesh, MeshConfig, Recipients, Role,
-    Sender,
-};
-use rp_protocol::{
-    mesh::EnvelopeId,
-    session::{Command, Failure, FailureKind, McpServer, MeshAccess, Reply},
-};
-use rp_session::{
-    AgentConfig, HistoryItem, HistoryLimits, Phase, Session, Sessions, SessionsConfig, Timing,
-};
+use futures_util::future::join_all;
+use rp_mesh::{AgentId, JoinError, MailboxLimits, Mailboxes, Mesh, MeshConfig, Role};
+use rp_protocol::session::{McpServer, MeshAccess};
+use rp_session::{AgentConfig, HistoryLimits, Session, Sessions, SessionsConfig, Timing};
 use rp_store::Database;
-use serde_json::value::RawValue;
 use tokio::sync::{Mutex, Notify};
 
+use self::agents::problem;
 use crate::{
     api,
     catalogue::Catalogue,
-    config::{Settings, did_you_mean},
+    config::Settings,
     paths::StateRoot,
     problem::{Problem, While},
     registry::{Entry, Registry},
     tokens::Tokens,
 };
+
+mod agents;
+mod messages;
 
 /// All agents must have ended this long after the daemon was asked to stop.
 const STOP_LIMIT: Duration = Duration::from_secs(12);
@@ -189,6 +184,7 @@ impl Host {
             },
             socket,
             agent_id: agent.to_owned(),
+            skill: self.root.skill().display().to_string(),
             token,
         }
     }
@@ -221,326 +217,6 @@ impl Host {
         }
     }
 
-    /// One agent.
-    pub async fn agent(&self, id: &str) -> Result<api::Agent, Problem> {
-        Ok(self.describe(&self.entry(id).await?))
-    }
-
-    async fn entry(&self, id: &str) -> Result<Entry, Problem> {
-        let registry = self.registry.lock().await;
-        registry.daemons.iter().find(|entry| entry.id() == id).cloned().ok_or_else(|| {
-            Problem::failed(format!("no agent has the id {id}"))
-                .hint("`rp-host daemons` lists the agents")
-        })
-    }
-
-    fn describe(&self, entry: &Entry) -> api::Agent {
-        let id = entry.id();
-        let agent = id.parse::<AgentId>().ok();
-        let session = agent.as_ref().and_then(|id| self.sessions.get(id));
-        let status = session.map(|session| session.status()).unwrap_or_default();
-        let (state, detail) = phase(&status.phase);
-        api::Agent {
-            name: entry.name(),
-            address: agent.as_ref().and_then(|id| self.mesh.address(id)),
-            cwd: entry.cwd.clone(),
-            harness: entry.harness().to_owned(),
-            version: status.version,
-            state: state.to_owned(),
-            detail,
-            pid: status.pid,
-            uptime_ms: status.started_at_ms.map(|at| now_ms().saturating_sub(at)),
-            restarts: status.restarts,
-            waiting: agent.as_ref().map_or(0, |id| self.mailboxes.waiting(id)),
-            questions: status.questions,
-            model: status.state.model.map(|model| model.reference.id),
-            id,
-        }
-    }
-
-    /// Keeps a new agent and starts it. An agent that does not start is kept all the same if
-    /// its harness is there: what is wrong is in its state.
-    pub async fn create(&self, create: api::Create) -> Result<api::Agent, Problem> {
-        let harness = create.harness.unwrap_or_else(|| self.default_harness.clone());
-        let adapter = self.catalogue.adapter(&harness)?;
-        let (program, _) = self.sessions.installed(adapter, &[]).await;
-        if program.is_none() {
-            let description = adapter.describe();
-            return Err(Problem::failed(format!(
-                "{} is not installed: there is no program {} on PATH",
-                description.title, description.program
-            ))
-            .hint(description.install.clone()));
-        }
-        let mut entry = Entry::new(&create.folder, create.name, harness)?;
-        entry.model = create.model;
-        entry.settings = create.settings;
-        {
-            let mut registry = self.registry.lock().await;
-            let mut changed = registry.clone();
-            changed.add(entry.clone())?;
-            changed.save(&self.root.registry())?;
-            *registry = changed;
-        }
-        let session = match self.admit(&entry).await {
-            Ok(session) => session,
-            Err(error) => {
-                self.forget(&entry.id()).await?;
-                return Err(error);
-            }
-        };
-        match session.start().await {
-            Err(failure) if failure.kind == FailureKind::Invalid => {
-                self.take_down(&entry).await?;
-                self.forget(&entry.id()).await?;
-                Err(problem(failure))
-            }
-            _ => Ok(self.describe(&entry)),
-        }
-    }
-
-    /// Stops an agent and keeps it no longer. Its history and its mailbox go too.
-    pub async fn remove(&self, id: &str) -> Result<api::Agent, Problem> {
-        let entry = self.entry(id).await?;
-        self.take_down(&entry).await?;
-        self.forget(id).await?;
-        Ok(self.describe(&entry))
-    }
-
-    async fn take_down(&self, entry: &Entry) -> Result<(), Problem> {
-        let id = agent_id(&entry.id())?;
-        self.mesh.leave(&id);
-        self.sessions.remove(&id, true).await.doing(format!("stop {}", entry.name()))?;
-        self.mailboxes.remove(&id).await.doing(format!("empty the mailbox of {}", entry.name()))?;
-        self.tokens.forget(&entry.id());
-        Ok(())
-    }
-
-    async fn forget(&self, id: &str) -> Result<(), Problem> {
-        self.change_registry(|registry| {
-            registry.remove(id);
-        })
-        .await
-    }
-
-    async fn change_registry(&self, change: impl FnOnce(&mut Registry)) -> Result<(), Problem> {
-        let mut registry = self.registry.lock().await;
-        let mut changed = registry.clone();
-        change(&mut changed);
-        changed.save(&self.root.registry())?;
-        *registry = changed;
-        Ok(())
-    }
-
-    /// Remembers whether a person wants an agent to run.
-    async fn set_stopped(&self, id: &str, stopped: bool) -> Result<(), Problem> {
-        self.change_registry(|registry| {
-            for entry in registry.daemons.iter_mut().filter(|entry| entry.id() == id) {
-                entry.stopped = stopped;
-            }
-        })
-        .await
-    }
-
-    fn session(&self, entry: &Entry) -> Result<Session, Problem> {
-        let id = agent_id(&entry.id())?;
-        self.sessions.get(&id).ok_or_else(|| {
-            Problem::failed(format!("{} has no session", entry.name()))
-                .hint("its harness may be unknown to this version; the log says more")
-        })
-    }
-
-    /// Starts an agent.
-    pub async fn start(&self, id: &str) -> Result<api::Agent, Problem> {
-        let entry = self.entry(id).await?;
-        self.session(&entry)?.start().await.map_err(problem)?;
-        self.set_stopped(id, false).await?;
-        Ok(self.describe(&entry))
-    }
-
-    /// Stops an agent; it stays kept, and stays stopped when the daemon starts again.
-    pub async fn stop(&self, id: &str) -> Result<api::Agent, Problem> {
-        let entry = self.entry(id).await?;
-        self.session(&entry)?.stop().await.map_err(problem)?;
-        self.set_stopped(id, true).await?;
-        Ok(self.describe(&entry))
-    }
-
-    /// Stops and starts an agent.
-    pub async fn restart(&self, id: &str) -> Result<api::Agent, Problem> {
-        let entry = self.entry(id).await?;
-        self.session(&entry)?.restart().await.map_err(problem)?;
-        self.set_stopped(id, false).await?;
-        Ok(self.describe(&entry))
-    }
-
-    /// Tells an agent's session something.
-    pub async fn command(&self, id: &str, command: Command) -> Result<Reply, Problem> {
-        self.session(&self.entry(id).await?)?.command(command).await.map_err(problem)
-    }
-
-    /// The number of the newest event of an agent's session.
-    pub async fn last_event(&self, id: &str) -> Result<api::LastEvent, Problem> {
-        let session = self.session(&self.entry(id).await?)?;
-        Ok(api::LastEvent { sequence: session.last_event() })
-    }
-
-    /// The events of an agent's session after a number, then the live ones. Numbers that are
-    /// no longer kept are passed over: the next number tells.
-    pub async fn events(
-        &self,
-        id: &str,
-        after: u64,
-    ) -> Result<impl Stream<Item = api::NumberedEvent> + use<>, Problem> {
-        let reader = self.session(&self.entry(id).await?)?.events_after(after);
-        Ok(stream::unfold(reader, |mut reader| async move {
-            loop {
-                if let HistoryItem::Event(recorded) = reader.next().await? {
-                    let event = api::NumberedEvent {
-                        sequence: recorded.sequence,
-                        at_ms: recorded.at_ms,
-                        event: recorded.event.clone(),
-                    };
-                    return Some((event, reader));
-                }
-            }
-        }))
-    }
-
-    /// Everyone on the mesh, or everyone but one agent.
-    pub async fn peers(&self, except: Option<&str>) -> Result<api::Peers, Problem> {
-        let known = self.mesh.peers().await;
-        let peers = known
-            .into_iter()
-            .filter(|peer| {
-                except.is_none_or(|id| peer.agent.as_ref().is_none_or(|a| a.as_str() != id))
-            })
-            .map(|peer| {
-                let session = peer.agent.as_ref().and_then(|id| self.sessions.get(id));
-                let state = session.map(|session| phase(&session.status().phase).0.to_owned());
-                api::Peer {
-                    address: peer.address,
-                    name: peer.name,
-                    cwd: peer.cwd,
-                    pc: peer.pc,
-                    harness: peer.harness,
-                    state,
-                }
-            })
-            .collect();
-        Ok(api::Peers { peers })
-    }
-
-    /// Sends a message as an agent, or as the person.
-    pub async fn send(&self, from: Option<&str>, send: api::Send) -> Result<api::Sent, Problem> {
-        let sender = match from {
-            Some(id) => Sender::Agent(agent_id(id)?),
-            None => Sender::Person,
-        };
-        let to = match send.to {
-            api::Destination::One(address) => Recipients::from(address.as_str()),
-            api::Destination::Many(addresses) => Recipients::Many(addresses),
-        };
-        let re = send.re.as_deref().map(envelope_id).transpose()?;
-        let text = serde_json::to_string(&send.body).doing("write the message")?;
-        let body = RawValue::from_string(text).doing("write the message")?;
-        let receipt = self.mesh.send(sender, to, body, re).await.doing("send the message")?;
-        Ok(api::Sent {
-            id: receipt.id.to_string(),
-            outcomes: receipt.deliveries.into_iter().map(outcome).collect(),
-        })
-    }
-
-    /// The messages in a mailbox, oldest first. `take` gives only those that wait and counts
-    /// them as given to the model.
-    pub async fn inbox(&self, id: &str, take: bool) -> Result<api::Inbox, Problem> {
-        let agent = mailbox_id(id)?;
-        let mut letters = self.letters(&agent)?;
-        if take {
-            letters.retain(|letter| letter.stage.is_waiting());
-            let sequences: Vec<_> = letters.iter().map(|letter| letter.sequence).collect();
-            self.mark_read(&agent, &sequences);
-        }
-        Ok(api::Inbox { messages: letters.iter().map(message).collect() })
-    }
-
-    /// The newest messages of a mailbox, oldest first.
-    fn letters(&self, agent: &AgentId) -> Result<Vec<Letter>, Problem> {
-        let mut letters = self.mailboxes.inbox(agent, None, LISTED).doing("read the mailbox")?;
-        letters.reverse();
-        Ok(letters)
-    }
-
-    /// A model that reads its mailbox with a tool has the messages in its running turn.
-    fn mark_read(&self, agent: &AgentId, sequences: &[u64]) {
-        for stage in [rp_mesh::Stage::Injected, rp_mesh::Stage::TurnSeen] {
-            self.mailboxes.mark(agent, sequences, stage, now_ms());
-        }
-    }
-
-    /// The answer to a message, when it comes in time; it is not given to the model again.
-    pub async fn answer_to(
-        &self,
-        id: &str,
-        sent: &str,
-        limit: Duration,
-    ) -> Result<api::Answer, Problem> {
-        let agent = mailbox_id(id)?;
-        let answered = async {
-            let mut changes = self.mailboxes.changes();
-            loop {
-                let letters = self.letters(&agent)?;
-                if let Some(letter) = letters.iter().find(|l| l.re.as_deref() == Some(sent)) {
-                    if letter.stage.is_waiting() {
-                        self.mark_read(&agent, &[letter.sequence]);
-                    }
-                    return Ok(message(letter));
-                }
-                if changes.changed().await.is_err() {
-                    return Err(Problem::failed("the mailboxes were closed"));
-                }
-            }
-        };
-        match tokio::time::timeout(limit, answered).await {
-            Ok(answer) => Ok(api::Answer { answer: Some(answer?) }),
-            Err(_) => Ok(api::Answer { answer: None }),
-        }
-    }
-
-    /// The steps of a message, once it has come as far as `until` or failed, or when the time
-    /// is over.
-    pub async fn trace(
-        &self,
-        id: &str,
-        until: Option<&str>,
-        limit: Duration,
-    ) -> Result<api::Trace, Problem> {
-        let reached = async {
-            let mut changes = self.mailboxes.changes();
-            loop {
-                let trace = self.read_trace(id)?;
-                let over = |step: &api::Step| {
-                    until.is_none_or(|stage| step.stage == stage) || step.stage == "failed"
-                };
-                if until.is_none() || trace.steps.iter().any(over) {
-                    return Ok(trace);
-                }
-                if changes.changed().await.is_err() {
-                    return Ok(trace);
-                }
-            }
-        };
-        match tokio::time::timeout(limit.max(Duration::from_millis(1)), reached).await {
-            Ok(trace) => trace,
-            Err(_) => self.read_trace(id),
-        }
-    }
-
-    fn read_trace(&self, id: &str) -> Result<api::Trace, Problem> {
-        let steps = self.mailboxes.trace(id).doing("read the trace")?;
-        Ok(api::Trace { steps: steps.into_iter().map(step).collect() })
-    }
-
     /// Every harness, and whether it is installed.
     pub async fn harnesses(&self) -> api::Harnesses {
         let asked = self.catalogue.adapters().map(|adapter| async move {
@@ -556,20 +232,18 @@ impl Host {
 
     /// Every component.
     pub fn components(&self) -> Vec<api::Component> {
-        self.catalogue.components().to_vec()
+        self.catalogue.components()
     }
 
     /// One component.
     pub fn component(&self, id: &str) -> Result<api::Component, Problem> {
-        let components = self.catalogue.components();
-        components.iter().find(|component| component.id == id).cloned().ok_or_else(|| {
-            let names = components.iter().map(|component| component.id.as_str());
-            Problem::failed(format!("no component has the id {id}")).hint(did_you_mean(
-                id,
-                names,
-                "`rp-host component list` lists them",
-            ))
-        })
+        self.catalogue.component(id)
+    }
+
+    /// Gives a component that failed too often another chance. Held messages stay held: a person
+    /// decides about them.
+    pub fn restart_component(&self, id: &str) -> Result<api::Component, Problem> {
+        self.catalogue.restart(id)
     }
 
     /// Asks the daemon to stop.
@@ -593,9 +267,6 @@ impl Host {
         }
     }
 }
-
-/// The most messages that a listing shows.
-const LISTED: usize = 1_000;
 
 /// Opens the database away from the asynchronous threads: repairing one after a crash takes
 /// a while.
@@ -627,96 +298,4 @@ fn now_ms() -> u64 {
 
 fn agent_id(text: &str) -> Result<AgentId, Problem> {
     text.parse().map_err(|error| Problem::usage(format!("{text:?}: {error}")))
-}
-
-/// The id of a mailbox: an agent's, or the person's under the name `person`.
-fn mailbox_id(text: &str) -> Result<AgentId, Problem> {
-    if text == "person" { Ok(AgentId::person()) } else { agent_id(text) }
-}
-
-fn envelope_id(text: &str) -> Result<EnvelopeId, Problem> {
-    EnvelopeId::parse(text).ok_or_else(|| {
-        Problem::usage(format!("{text:?} is not the id of a message"))
-            .hint("ids look like 0198c2f4-6b1e-7a03-9c55-3f0d2e8b7a11")
-    })
-}
-
-/// A failure of a session as the person sees it.
-fn problem(failure: Failure) -> Problem {
-    let problem = match failure.kind {
-        FailureKind::Invalid | FailureKind::Unsupported => Problem::usage(failure.message),
-        _ => Problem::failed(failure.message),
-    };
-    match failure.hint {
-        Some(hint) => problem.hint(hint),
-        None => problem,
-    }
-}
-
-/// A phase as its name and what there is to say about it.
-fn phase(phase: &Phase) -> (&'static str, Option<String>) {
-    match phase {
-        Phase::Stopped => ("stopped", None),
-        Phase::Starting => ("starting", None),
-        Phase::Idle => ("idle", None),
-        Phase::Working => ("working", None),
-        Phase::Stopping => ("stopping", None),
-        Phase::BackingOff { until_ms, attempt, reason } => {
-            let seconds = until_ms.saturating_sub(now_ms()).div_ceil(1_000);
-            ("backing-off", Some(format!("{reason}; start {attempt} again in {seconds} s")))
-        }
-        Phase::Failed { reason, hint } => {
-            let hint = hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
-            ("failed", Some(format!("{reason}{hint}")))
-        }
-    }
-}
-
-fn outcome(delivery: rp_mesh::Delivery) -> api::Outcome {
-    use rp_mesh::Outcome::{Denied, Held, Received, Sent, Timeout, Unknown};
-    let (status, reason, closest) = match delivery.outcome {
-        Received => ("received", None, Vec::new()),
-        Sent => ("sent", None, Vec::new()),
-        Denied { reason } => ("denied", Some(reason), Vec::new()),
-        Unknown { closest } => ("unknown", None, closest),
-        Held { reason } => ("held", Some(reason), Vec::new()),
-        Timeout => ("timeout", None, Vec::new()),
-    };
-    api::Outcome { to: delivery.address, status: status.to_owned(), reason, closest }
-}
-
-fn message(letter: &Letter) -> api::Message {
-    let body = letter.body.as_ref().and_then(|body| serde_json::from_str(body.get()).ok());
-    api::Message {
-        id: letter.id.clone(),
-        from: letter.from.clone(),
-        re: letter.re.clone(),
-        body: body.unwrap_or_default(),
-        at_ms: letter.accepted_at_ms,
-        stage: Some(stage(&letter.stage).0.to_owned()),
-    }
-}
-
-fn step(step: rp_mesh::TraceStep) -> api::Step {
-    let (name, reason) = stage(&step.stage);
-    api::Step {
-        stage: name.to_owned(),
-        at_ms: step.at_ms,
-        agent: step.agent.map(String::from),
-        detail: reason.map(str::to_owned).or(step.detail),
-    }
-}
-
-fn stage(stage: &rp_mesh::Stage) -> (&'static str, Option<&str>) {
-    use rp_mesh::Stage::{Accepted, Answered, Failed, Held, Injected, Offered, Stored, TurnSeen};
-    match stage {
-        Accepted => ("accepted", None),
-        Stored => ("stored", None),
-        Offered => ("offered", None),
-        Injected => ("injected", None),
-        TurnSeen => ("turn-seen", None),
-        Answered => ("answered", None),
-        Failed { reason } => ("failed", Some(reason)),
-        Held { reason } => ("held", Some(reason)),
-    }
 }

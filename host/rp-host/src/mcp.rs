@@ -9,6 +9,7 @@ use rmcp::{
     model::{CallToolResult, ContentBlock, Implementation, ServerCapabilities, ServerConfig},
     tool, tool_handler, tool_router,
 };
+use rp_protocol::mesh::EnvelopeId;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
@@ -71,6 +72,14 @@ fn address_or_list(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
     })
 }
 
+/// What `get_messages` takes.
+#[derive(Debug, Deserialize, JsonSchema)]
+struct ReadArguments {
+    /// Only look; the messages stay where they are.
+    #[serde(default)]
+    peek: bool,
+}
+
 /// What `agent_wait` takes.
 #[derive(Debug, Deserialize, JsonSchema)]
 struct WaitArguments {
@@ -93,7 +102,7 @@ impl MeshTools {
     async fn list_peers(&self) -> CallToolResult {
         let path = format!("/v1/agents/{}/peers", self.agent);
         answer(self.client.get::<api::Peers>(&path).await, |peers| {
-            let lines: Vec<_> = peers.peers.iter().map(|peer| peer.address.as_str()).collect();
+            let lines: Vec<_> = peers.peers.iter().map(peer_line).collect();
             if lines.is_empty() { "there is nobody else".to_owned() } else { lines.join("\n") }
         })
     }
@@ -103,17 +112,30 @@ impl MeshTools {
     async fn agent_send(&self, Parameters(arguments): Parameters<SendArguments>) -> CallToolResult {
         let path = format!("/v1/agents/{}/messages", self.agent);
         let SendArguments { to, body, re } = arguments;
-        let sent = self.client.post::<api::Sent>(&path, &api::Send { to, body, re }).await;
-        answer(sent, |sent| {
+        let message = api::Send { to, body, re, expires_in_ms: None };
+        let sent = self.client.post::<api::Sent>(&path, &message).await;
+        let reached_nobody = sent.as_ref().is_ok_and(|sent| {
+            let outcomes = &sent.outcomes;
+            !outcomes.is_empty() && !outcomes.iter().any(api::Outcome::reached_somebody)
+        });
+        let mut result = answer(sent, |sent| {
             let outcomes: Vec<_> = sent.outcomes.iter().map(outcome).collect();
             format!("id {}\n{}", sent.id, outcomes.join("\n"))
-        })
+        });
+        if reached_nobody {
+            result.is_error = Some(true);
+        }
+        result
     }
 
     #[tool(description = "Take the messages that wait for you now. Rarely needed: they reach you \
         by themselves when your turn ends.")]
-    async fn get_messages(&self) -> CallToolResult {
-        let path = format!("/v1/agents/{}/inbox?take=true", self.agent);
+    async fn get_messages(
+        &self,
+        Parameters(ReadArguments { peek }): Parameters<ReadArguments>,
+    ) -> CallToolResult {
+        let which = if peek { "waiting" } else { "take" };
+        let path = format!("/v1/agents/{}/inbox?{which}=true", self.agent);
         answer(self.client.get::<api::Inbox>(&path).await, |inbox| {
             let lines: Vec<_> = inbox.messages.iter().map(message).collect();
             if lines.is_empty() { "no messages".to_owned() } else { lines.join("\n\n") }
@@ -122,8 +144,15 @@ impl MeshTools {
 
     #[tool(description = "Wait for the answer to a message you sent, by its id.")]
     async fn agent_wait(&self, Parameters(arguments): Parameters<WaitArguments>) -> CallToolResult {
+        let Some(id) = EnvelopeId::parse(&arguments.id) else {
+            let text = format!("{:?} is not the id of a message", arguments.id);
+            let hint = "give the id that agent_send returned, whole";
+            return answer(Err::<api::Answer, _>(Problem::usage(text).hint(hint)), |_| {
+                String::new()
+            });
+        };
         let wait_ms = arguments.seconds.unwrap_or(60).min(600) * 1_000;
-        let path = format!("/v1/agents/{}/answers/{}?wait_ms={wait_ms}", self.agent, arguments.id);
+        let path = format!("/v1/agents/{}/answers/{}?wait_ms={wait_ms}", self.agent, id.as_str());
         answer(self.client.get::<api::Answer>(&path).await, |answer| {
             answer.answer.as_ref().map_or_else(|| "no answer yet".to_owned(), message)
         })
@@ -157,6 +186,16 @@ fn answer<T: serde::Serialize>(
             CallToolResult::error(vec![ContentBlock::text(text)])
         }
     }
+}
+
+fn peer_line(peer: &api::Peer) -> String {
+    let machine = peer.pc.as_ref().map(|pc| format!("on {pc}"));
+    let notes: Vec<_> =
+        [peer.harness.clone(), peer.state.clone(), machine].into_iter().flatten().collect();
+    if notes.is_empty() {
+        return peer.address.clone();
+    }
+    format!("{} ({})", peer.address, notes.join(", "))
 }
 
 fn outcome(outcome: &api::Outcome) -> String {

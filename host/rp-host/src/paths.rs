@@ -86,8 +86,13 @@ impl StateRoot {
         self.host().join("sessions")
     }
 
-    /// The skill that teaches a model the mesh, where Remote Pi keeps its own.
+    /// The folder of the skill that teaches a model the mesh, where Remote Pi keeps its own.
     pub fn skill(&self) -> PathBuf {
-        self.0.join("skills/agent-network/SKILL.md")
+        self.0.join("skills/agent-network")
+    }
+
+    /// Where the skill was before it had a folder.
+    pub fn old_skill(&self) -> PathBuf {
+        self.0.join("skills/agent-network.md")
     }
 }

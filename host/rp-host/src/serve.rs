@@ -123,7 +123,9 @@ fn allow_many_connections() {
 
 /// Puts the skill where harnesses look for it, unless the same text is there.
 fn deploy_skill(root: &StateRoot) {
-    let path = root.skill();
+    // The same skill under its old path would be loaded a second time.
+    let _ = std::fs::remove_file(root.old_skill());
+    let path = root.skill().join("SKILL.md");
     if std::fs::read_to_string(&path).is_ok_and(|text| text == embedded::SKILL) {
         return;
     }

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use rp_mesh::{AgentId, Mailboxes, Origin, Pending, Stage};
+use rp_mesh::{AgentId, Mailboxes, Pending, Stage};
 use rp_protocol::session::{Failure, Message};
 use rp_store::{Database, StoreError};
 use tokio::time::Instant;
@@ -211,6 +211,19 @@ impl Delivery {
         }
     }
 
+    /// The harness dropped the prompts of these commands: what was in them was not seen.
+    pub(crate) fn prompts_dropped(&mut self, numbers: &[u64], memory: &mut Memory) {
+        if !self.batch.is_some_and(|batch| numbers.contains(&batch)) {
+            return;
+        }
+        self.batch = None;
+        let (seen, dropped) = std::mem::take(&mut memory.in_flight)
+            .into_iter()
+            .partition(|message| message.reached == Reached::TurnSeen);
+        memory.in_flight = seen;
+        self.offer_once_more(dropped, memory);
+    }
+
     /// A turn is over. What was seen in it is in the conversation for good; so is what was
     /// injected before it, where a harness does not say what it sees.
     pub(crate) fn turn_ended(&mut self, memory: &mut Memory) {
@@ -309,7 +322,7 @@ fn to_offer(pending: Pending) -> InFlight {
     let Pending { sequence, message, .. } = pending;
     let text = render(Shown {
         from: &message.from,
-        person: matches!(message.origin, Origin::Person),
+        origin: message.origin,
         id: &message.id,
         re: message.re.as_deref(),
         body: message.body.get(),

@@ -1,5 +1,6 @@
 //! A mesh message as the text a model reads, and its traces in a conversation.
 
+use rp_mesh::Origin;
 use rp_protocol::session::{Message, Role};
 
 /// Begins the line that says where a message comes from.
@@ -9,8 +10,7 @@ const HEADER: &str = "[mesh] message from ";
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Shown<'a> {
     pub(crate) from: &'a str,
-    /// A person wrote it, not an agent.
-    pub(crate) person: bool,
+    pub(crate) origin: Origin,
     pub(crate) id: &'a str,
     pub(crate) re: Option<&'a str>,
     /// JSON text.
@@ -19,13 +19,18 @@ pub(crate) struct Shown<'a> {
 
 /// The text of one message: its provenance, its body, and how to answer.
 pub(crate) fn render(message: Shown<'_>) -> String {
-    let Shown { from, person, id, re, body } = message;
+    let Shown { from, origin, id, re, body } = message;
     let from = quoted(from);
-    let origin = if person { "person" } else { "agent" };
     let reference = re.map(|re| format!(", re={re}")).unwrap_or_default();
-    let hint = match re {
-        Some(re) => format!("(This answers the message {re}; answer it only if more is needed.)"),
-        None => format!("(To answer, use agent_send with to={from} and re=\"{id}\".)"),
+    let hint = match (re, origin) {
+        (_, Origin::Router) => "(A notice of the mesh itself; it cannot be answered.)".to_owned(),
+        (Some(re), _) => format!("(This answers your message {re} and needs no answer.)"),
+        (None, _) => format!("(To answer, use agent_send with to={from} and re=\"{id}\".)"),
+    };
+    let origin = match origin {
+        Origin::Agent => "agent",
+        Origin::Person => "person",
+        Origin::Router => "mesh",
     };
     let body = guarded(&body_text(body));
     format!("{HEADER}{from} ({origin}, id={id}{reference})\n{body}\n\n{hint}")
@@ -72,7 +77,7 @@ mod tests {
     const OTHER: &str = "0199aaaa-0000-7000-8000-000000000002";
 
     fn shown(body: &str) -> Shown<'_> {
-        Shown { from: "/home/u/api#api", person: false, id: ID, re: None, body }
+        Shown { from: "/home/u/api#api", origin: Origin::Agent, id: ID, re: None, body }
     }
 
     fn heard(role: Role, text: String) -> Message {
@@ -91,10 +96,11 @@ mod tests {
 
     #[test]
     fn an_answer_names_the_message_it_answers() {
-        let text = render(Shown { re: Some(OTHER), person: true, ..shown("{\"port\":1}") });
+        let text =
+            render(Shown { re: Some(OTHER), origin: Origin::Person, ..shown("{\"port\":1}") });
         let expected = format!(
             "[mesh] message from \"/home/u/api#api\" (person, id={ID}, re={OTHER})\n{{\"port\":1}}\n\n\
-             (This answers the message {OTHER}; answer it only if more is needed.)"
+             (This answers your message {OTHER} and needs no answer.)"
         );
         assert_eq!(text, expected);
     }

@@ -576,6 +576,22 @@ async fn messages_that_are_refused_are_offered_again() {
 }
 
 #[tokio::test]
+async fn messages_whose_prompt_the_harness_drops_are_offered_again() {
+    let bench = Bench::demo(
+        r#"ready; next; dropped=$id; accept
+        next; say "{\"type\":\"aborted\",\"id\":\"$id\",\"dropped\":[\"$dropped\"]}"
+        while next; do accept; begin; end; done"#,
+    )
+    .await;
+    bench.post(1).await;
+    bench.session.start().await.unwrap();
+    bench.reaches(1, Stage::Injected).await;
+    assert_eq!(bench.session.command(Command::Abort).await, Ok(Reply::Done));
+    bench.reaches(1, Stage::TurnSeen).await;
+    assert_eq!(bench.heard(), [vec![1], vec![], vec![1]]);
+}
+
+#[tokio::test]
 async fn a_thousand_messages_to_a_busy_agent_arrive_once_and_in_order() {
     let bench = Bench::demo(
         "ready; next; accept; begin; sleep 0.3; end; while next; do accept; begin; end; done",

@@ -82,6 +82,14 @@ impl Check {
                     format!("prompt {number} was seen twice or never given")
                 });
             }
+            Event::PromptsDropped(numbers) => {
+                for number in numbers {
+                    let new = self.seen.insert(*number);
+                    self.demand(new && *number <= self.last_command, || {
+                        format!("prompt {number} was dropped after it was seen, or never given")
+                    });
+                }
+            }
             Event::Text((id, piece)) => {
                 self.in_turn(|| format!("message {id} went on"));
                 let ended = self.ended_messages.contains(id);

@@ -153,6 +153,7 @@ fn event(event: &Event) -> String {
         Event::State(state) => state_text(state),
         Event::TurnStarted => "turn-started".to_owned(),
         Event::PromptSeen(number) => format!("prompt-seen {number}"),
+        Event::PromptsDropped(numbers) => format!("prompts-dropped {numbers:?}"),
         Event::Text((message, piece)) => format!("text {message} {}", quoted(piece)),
         Event::Thinking((message, piece)) => format!("thinking {message} {}", quoted(piece)),
         Event::ToolStarted(call) => format!("tool-started {}", tool(call)),

@@ -16,6 +16,7 @@ pub(super) struct Index {
     mailboxes: HashMap<AgentId, Waiting>,
     /// When messages expire that can still expire.
     expiries: BTreeSet<(u64, AgentId, u64)>,
+    expiries_changed: Arc<Notify>,
 }
 
 #[derive(Debug, Default)]
@@ -42,6 +43,7 @@ impl Index {
         let can_expire = stage == Stage::Stored;
         if let Some(at) = expires_at_ms.filter(|_| can_expire) {
             self.expiries.insert((at, agent.clone(), sequence));
+            self.expiries_changed.notify_one();
         }
         let message = Message { stage, expires_at_ms };
         // Cloning the id only for the first message of an agent.
@@ -123,6 +125,10 @@ impl Index {
     pub(super) fn arrivals(&mut self, agent: &AgentId) -> Arc<Notify> {
         let waiting = self.mailboxes.entry(agent.clone()).or_default();
         Arc::clone(&waiting.arrivals)
+    }
+
+    pub(super) fn expiries_changed(&self) -> Arc<Notify> {
+        Arc::clone(&self.expiries_changed)
     }
 
     pub(super) fn next_expiry(&self) -> Option<u64> {

@@ -15,6 +15,8 @@ pub enum Origin {
     Agent,
     /// A person, at a terminal or a device of theirs.
     Person,
+    /// The router itself: a notice about a message that was sent.
+    Router,
 }
 
 /// A message for an agent of this host.

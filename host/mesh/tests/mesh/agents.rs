@@ -1,5 +1,7 @@
 //! Agents of this host: peers without a socket.
 
+use std::time::Duration;
+
 use rp_mesh::{
     AgentId, DeliverEverything, JoinError, MeshEvent, Origin, Outcome, PeerInfo, Recipients,
     SendError, Sender, person_mailbox,
@@ -29,7 +31,7 @@ async fn two_agents(mesh: &Fixture) {
 
 async fn send(mesh: &Fixture, to: impl Into<Recipients>) -> Vec<(String, Outcome)> {
     let receipt =
-        mesh.mesh.send(Sender::Agent(api()), to.into(), body("hello"), None).await.unwrap();
+        mesh.mesh.send(Sender::Agent(api()), to.into(), body("hello"), None, None).await.unwrap();
     let deliveries = receipt.deliveries.into_iter();
     deliveries.map(|delivery| (delivery.address, delivery.outcome)).collect()
 }
@@ -72,7 +74,7 @@ async fn an_agent_that_cannot_be_let_in_is_told_why() {
     let refused = mesh.mesh.join(agent("0a0a0a0a", "relative", "api")).await;
     assert!(matches!(refused, Err(JoinError::Refused(_))));
     assert_eq!(mesh.mesh.peers().await.len(), 1);
-    let sent = mesh.mesh.send(Sender::Agent(api()), "person".into(), body("x"), None).await;
+    let sent = mesh.mesh.send(Sender::Agent(api()), "person".into(), body("x"), None, None).await;
     assert_eq!(sent, Err(SendError::NotJoined));
 }
 
@@ -125,7 +127,7 @@ async fn agents_send_to_agents_and_programs() {
     let question = EnvelopeId::parse("0198c2f4-6b1e-7a03-9c55-3f0d2e8b7a11");
     let receipt = mesh
         .mesh
-        .send(Sender::Agent(api()), "/p@peer".into(), body("hello"), question)
+        .send(Sender::Agent(api()), "/p@peer".into(), body("hello"), question, None)
         .await
         .unwrap();
     assert_eq!(receipt.deliveries[0].outcome, Outcome::Received);
@@ -161,7 +163,7 @@ async fn a_list_has_an_outcome_for_each_recipient_in_order() {
     assert_eq!(sent[1..], [(to[1].clone(), Outcome::Received), (to[2].clone(), Outcome::Received)]);
     assert_eq!(peer.message().await["to"], json!(to));
     let none =
-        mesh.mesh.send(Sender::Agent(api()), Recipients::Many(vec![]), body("x"), None).await;
+        mesh.mesh.send(Sender::Agent(api()), Recipients::Many(vec![]), body("x"), None, None).await;
     assert_eq!(none, Err(SendError::NoRecipient));
 }
 
@@ -181,7 +183,7 @@ async fn the_person_sends_and_is_answered() {
     two_agents(&mesh).await;
     let receipt = mesh
         .mesh
-        .send(Sender::Person, "/a@api".into(), body("how far are you?"), None)
+        .send(Sender::Person, "/a@api".into(), body("how far are you?"), None, None)
         .await
         .unwrap();
     assert_eq!(receipt.deliveries[0].outcome, Outcome::Received);
@@ -189,7 +191,7 @@ async fn the_person_sends_and_is_answered() {
     assert_eq!((question.from.as_str(), question.origin), ("person", Origin::Person));
     let answer = mesh
         .mesh
-        .send(Sender::Agent(api()), "person".into(), body("done"), Some(receipt.id))
+        .send(Sender::Agent(api()), "person".into(), body("done"), Some(receipt.id), None)
         .await
         .unwrap();
     assert_eq!(answer.deliveries[0].outcome, Outcome::Received);
@@ -203,7 +205,7 @@ async fn a_body_written_over_several_lines_still_is_one_line() {
     two_agents(&mesh).await;
     let mut peer = mesh.peer("peer", "/p").await;
     let pretty = RawValue::from_string("{\n \"a\": [\r\n 1 ] }".to_owned()).unwrap();
-    mesh.mesh.send(Sender::Agent(api()), "/p@peer".into(), pretty, None).await.unwrap();
+    mesh.mesh.send(Sender::Agent(api()), "/p@peer".into(), pretty, None, None).await.unwrap();
     assert_eq!(peer.message().await["body"], json!({"a": [1]}));
 }
 
@@ -213,7 +215,7 @@ async fn a_message_that_fits_on_no_line_is_not_sent() {
     two_agents(&mesh).await;
     let sent = mesh
         .mesh
-        .send(Sender::Agent(api()), "/b@web".into(), body(&"x".repeat(64 << 10)), None)
+        .send(Sender::Agent(api()), "/b@web".into(), body(&"x".repeat(64 << 10)), None, None)
         .await;
     assert!(matches!(sent, Err(SendError::TooLong { .. })));
 }
@@ -227,4 +229,36 @@ async fn joins_and_leaves_are_events() {
     event(&mut events, |event| *event == MeshEvent::PeerJoined { address: address.clone() }).await;
     drop(peer);
     event(&mut events, |event| *event == MeshEvent::PeerLeft { address: address.clone() }).await;
+}
+
+#[tokio::test]
+async fn a_message_that_is_not_taken_in_time_fails_and_its_sender_is_told() {
+    let mesh = start().await;
+    two_agents(&mesh).await;
+    let soon = Some(Duration::from_millis(20));
+    let later = Some(Duration::from_secs(3600));
+    let send = async |body_text: &str, expires_in| {
+        let from = Sender::Agent(api());
+        let to = "/b@web".into();
+        mesh.mesh.send(from, to, body(body_text), None, expires_in).await.unwrap().id
+    };
+    let arrivals = mesh.mailboxes.arrivals(&api());
+    let kept = send("for ever", None).await;
+    let expired = send("quick", soon).await;
+    let patient = send("slow", later).await;
+    tokio::time::timeout(Duration::from_secs(20), arrivals.notified()).await.unwrap();
+
+    let waiting = mesh.mailboxes.pending(&web(), 9).unwrap();
+    let waiting: Vec<_> = waiting.iter().map(|pending| pending.message.id.as_str()).collect();
+    assert_eq!(waiting, [kept.as_str(), patient.as_str()]);
+    let told = mesh.mailboxes.pending(&api(), 9).unwrap().pop().unwrap().message;
+    assert_eq!((told.from.as_str(), told.origin), ("broker", Origin::Router));
+    assert_eq!(told.re.as_deref(), Some(expired.as_str()));
+    assert_eq!(
+        told.body.get(),
+        r#""Your message to /b@web was not delivered: it expired before it could be handed to the agent.""#
+    );
+    mesh.mailboxes.settled().await.unwrap();
+    let last = mesh.mailboxes.trace(expired.as_str()).unwrap().pop().unwrap();
+    assert_eq!(last.stage.to_string(), "failed: expired before the agent could take it");
 }

@@ -142,7 +142,7 @@ async fn agents_of_a_follower_take_part() {
 
     let there = follower
         .mesh
-        .send(Sender::Agent("0b0b0b0b".parse().unwrap()), "/a@api".into(), hello(), None)
+        .send(Sender::Agent("0b0b0b0b".parse().unwrap()), "/a@api".into(), hello(), None, None)
         .await
         .unwrap();
     assert_eq!(there.deliveries[0].outcome, Outcome::Received);
@@ -155,6 +155,7 @@ async fn agents_of_a_follower_take_part() {
             "/a@api#2".into(),
             hello(),
             Some(there.id),
+            None,
         )
         .await
         .unwrap();
@@ -165,13 +166,14 @@ async fn agents_of_a_follower_take_part() {
     assert_eq!(stored[0].message.re.as_deref(), Some(there.id.as_str()));
 
     let person =
-        follower.mesh.send(Sender::Person, "/a@api#2".into(), hello(), None).await.unwrap();
+        follower.mesh.send(Sender::Person, "/a@api#2".into(), hello(), None, None).await.unwrap();
     assert_eq!(person.deliveries[0].outcome, Outcome::Received);
     waiting(&follower.mailboxes, "0b0b0b0b", 2).await;
     let stored = follower.mailboxes.pending(&"0b0b0b0b".parse().unwrap(), 10).unwrap();
     assert_eq!(stored[1].message.origin, Origin::Person, "both ends are of one host");
 
-    let unknown = follower.mesh.send(Sender::Person, "/a@apo".into(), hello(), None).await.unwrap();
+    let unknown =
+        follower.mesh.send(Sender::Person, "/a@apo".into(), hello(), None, None).await.unwrap();
     let Outcome::Unknown { closest } = &unknown.deliveries[0].outcome else {
         panic!("{unknown:?}");
     };
@@ -259,6 +261,7 @@ async fn when_the_leader_dies_one_of_three_followers_leads_and_all_agents_are_ke
             Sender::Agent("0a0a0a0a".parse().unwrap()),
             "/work@c".into(),
             to_raw_value("still there?").unwrap(),
+            None,
             None,
         )
         .await

@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use rp_mesh::{MeshEvent, Outcome, RoutingPolicy, Sender};
+use rp_mesh::{AgentId, MeshEvent, Origin, Outcome, RoutingPolicy, Sender};
 use rp_protocol::routing::{Decision, Direction, Facts};
 use serde_json::json;
 use serde_json::value::to_raw_value;
@@ -122,6 +122,30 @@ async fn a_held_envelope_waits_for_a_person() {
 }
 
 #[tokio::test]
+async fn a_held_message_that_a_person_refuses_is_reported_to_its_sender() {
+    let mesh = start().await;
+    let agent_id: AgentId = "0a0a0a0a".parse().unwrap();
+    mesh.mesh.join(agent("0a0a0a0a", "/a", "api")).await.unwrap();
+    let mut web = mesh.peer("web", "/w").await;
+    let body = to_raw_value("hold").unwrap();
+    let from = Sender::Agent(agent_id.clone());
+    let sent = mesh.mesh.send(from, "/w@web".into(), body, None, None).await.unwrap();
+    let id = sent.id.as_str();
+    mesh.mesh.refuse(id, "not today").await.unwrap();
+    web.hears_nothing().await;
+    assert!(mesh.mailboxes.held().unwrap().is_empty());
+    let told = mesh.mailboxes.pending(&agent_id, 9).unwrap().pop().unwrap().message;
+    assert_eq!((told.from.as_str(), told.origin), ("broker", Origin::Router));
+    assert_eq!(told.re.as_deref(), Some(id));
+    assert_eq!(told.body.get(), r#""Your message to /w@web was not delivered: not today.""#);
+    let stages: Vec<_> =
+        mesh.mailboxes.trace(id).unwrap().iter().map(|step| step.stage.to_string()).collect();
+    assert_eq!(stages, ["held: a person must see it", "failed: not today"]);
+    let again = mesh.mesh.refuse(id, "not today").await.unwrap_err();
+    assert_eq!(again.to_string(), "no message with that id is held");
+}
+
+#[tokio::test]
 async fn without_a_recipient_there_is_nothing_to_hold_when_the_policy_is_down() {
     let mesh = start().await;
     let mut api = mesh.peer("api", "/a").await;
@@ -146,6 +170,7 @@ async fn this_hosts_senders_are_told_the_reason() {
                 Sender::Agent("0a0a0a0a".parse().unwrap()),
                 "/w@web".into(),
                 to_raw_value(body).unwrap(),
+                None,
                 None,
             )
             .await

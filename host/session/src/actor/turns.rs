@@ -140,6 +140,11 @@ impl Actor {
                 Event::PromptSeen { number } => {
                     self.delivery.prompt_seen(*number, &mut self.memory);
                 }
+                Event::PromptsDropped { numbers } => {
+                    // The turn that one of them was to begin does not come.
+                    run.turn_due = None;
+                    self.delivery.prompts_dropped(numbers, &mut self.memory);
+                }
                 _ => {}
             }
             self.status.state.working = run.working;
