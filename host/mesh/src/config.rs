@@ -54,6 +54,9 @@ pub struct Limits {
     pub connections: usize,
     /// Registered peers; further ones are refused by closing their connection.
     pub peers: usize,
+    /// Bytes of a line of a connection that has not registered, and of what comes with it; more
+    /// closes the connection. What anybody can make the router keep is small.
+    pub opening_bytes: usize,
     /// Bytes of a line; a longer one closes the connection it came on.
     pub line_bytes: usize,
     /// Bytes waiting for a peer, its longest line not counted; more closes its connection.
@@ -74,6 +77,7 @@ impl Default for Limits {
         Limits {
             connections: 2048,
             peers: MAX_PEERS,
+            opening_bytes: 256 << 10,
             line_bytes: MAX_LINE_BYTES,
             queue_bytes: 8 * MEBIBYTE,
             registration: Duration::from_secs(30),

@@ -88,8 +88,8 @@ struct Visit {
 
 impl Visit {
     async fn run(&mut self, mut reader: OwnedReadHalf) {
-        let limits = &self.broker.around.config.limits;
-        let mut decoder = LineDecoder::new(limits.line_bytes);
+        let limits = self.broker.around.config.limits.clone();
+        let mut decoder = LineDecoder::new(limits.opening_bytes);
         let deadline = tokio::time::sleep(limits.registration);
         let connection = Arc::clone(&self.connection);
         let drain = connection.drain();
@@ -105,6 +105,9 @@ impl Visit {
             }
             if self.take_lines(&mut decoder).is_break() {
                 return;
+            }
+            if self.peer.is_some() {
+                decoder.set_limit(limits.line_bytes);
             }
         }
     }

@@ -39,6 +39,11 @@ impl LineDecoder {
         LineDecoder { buffer: Vec::new(), start: 0, searched: 0, limit, failed: false }
     }
 
+    /// From now on refuses lines of more than `limit` bytes.
+    pub fn set_limit(&mut self, limit: usize) {
+        self.limit = limit;
+    }
+
     /// The buffer to append to, with room for at least `room` bytes. Only ever append.
     pub fn buffer(&mut self, room: usize) -> &mut Vec<u8> {
         if self.start > 0 {

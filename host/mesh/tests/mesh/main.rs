@@ -10,8 +10,10 @@
 
 mod agents;
 mod bad_input;
+mod bounds;
 mod client;
 mod election;
 mod fixture;
 mod policy;
+mod router;
 mod wire;
