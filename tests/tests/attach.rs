@@ -76,3 +76,31 @@ async fn a_person_prompts_aborts_and_leaves() {
     let agent = host.get(&format!("/v1/agents/{}", agent["id"].as_str().unwrap())).await.unwrap();
     assert_eq!(agent["state"], "idle");
 }
+
+#[tokio::test]
+async fn input_from_a_pipe_is_worked_off_and_a_crash_hides_no_history() {
+    let mut host = Host::start(Vec::new()).await.unwrap();
+    let folder = host.agent_folder("api").unwrap();
+    host.run_json(&["create", folder.to_str().unwrap(), "--harness", "demo"]).await.unwrap();
+    let mut terminal = Terminal::attach(&host, "api");
+    terminal.type_line("say one").await;
+    terminal.type_line("say two").await;
+    drop(terminal.child.stdin.take());
+    terminal.until("one").await;
+    terminal.until("two\n— done\n").await;
+    let status = timeout(PATIENCE, terminal.child.wait()).await.unwrap().unwrap();
+    assert!(status.success());
+    // The end of a turn is on its way to the disk when it is shown, and is there before this is.
+    let agent = host.run_json(&["daemons"]).await.unwrap()["agents"][0]["address"].clone();
+    host.run_json(&["send", agent.as_str().unwrap(), "1+1"]).await.unwrap();
+
+    host.kill().unwrap();
+    host.start_again().await.unwrap();
+    let mut terminal = Terminal::attach(&host, "api");
+    terminal.until("one").await;
+    terminal.until("two\n— done\n").await;
+
+    host.run_json(&["remove", "api"]).await.unwrap();
+    let status = timeout(PATIENCE, terminal.child.wait()).await.unwrap().unwrap();
+    assert_eq!(status.code(), Some(1), "it was removed; the daemon is well");
+}

@@ -49,6 +49,8 @@ fn settings() -> insta::Settings {
         (r"size     \d+ bytes", "size     [n] bytes"),
         (r"(demo +)\d+( +)", "${1}[pid]${2}"),
         (r" +\n", "\n"),
+        // How wide a column is depends on what was replaced.
+        (r"(\[(?:pid|duration|id)\]|PID|UP|AFTER|ID)  +", "${1}  "),
     ] {
         settings.add_filter(pattern, replacement);
     }
@@ -190,7 +192,7 @@ async fn everything_that_is_listed_can_be_had_as_json() {
     let id = sent["id"].as_str().unwrap();
     // The keys say what a script can rely on.
     for (command, keys) in [
-        (vec!["status"], "agents mesh pid state_root uptime_ms version"),
+        (vec!["status"], "agents held mesh pid state_root unread uptime_ms version"),
         (vec!["peers"], "peers"),
         (vec!["daemons"], "agents"),
         (vec!["daemon", "status", "api"], "agents"),
@@ -231,6 +233,7 @@ async fn a_wrong_request_gets_one_clear_error_and_changes_nothing() {
         &["remove", "00000000"],
         &["send", "/no/such@peer", "hello"],
         &["send", "api", "hello"],
+        &["send", "broadcast", "hello"],
         &["send", "x", "--body", "{"],
         &["send", "x"],
         &["inbox", "nobody"],

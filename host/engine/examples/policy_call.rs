@@ -42,10 +42,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let policy = engine.load_policy("default", wasm("default")?, "{}", Arc::new(NoStore)).await?;
     let (p50, p99) = measure_policy(&policy)?;
     let adapter = engine.load_adapter("pi", wasm("pi")?).await?;
-    let rate = measure_adapter(&adapter, &root.join("adapters/pi/transcripts/0.87.1")).await?;
+    let lines = recorded(&root.join("adapters/pi/transcripts/0.87.1"))?;
+    let rate = measure_adapter(&adapter, &lines).await?;
     let figures = serde_json::json!({
+        "timing_p50_us": measure_timing(),
         "policy_p50_us": p50,
         "policy_p99_us": p99,
+        "json_mb_per_second": measure_json(&lines)?,
         "adapter_mb_per_second": rate,
     });
     println!("{figures}");
@@ -87,9 +90,29 @@ fn measure_policy(policy: &Policy) -> Result<(f64, f64), Box<dyn Error>> {
     Ok((micros(at(500)), micros(at(990))))
 }
 
+/// The median of measuring nothing, in microseconds: no figure can be below it.
+fn measure_timing() -> f64 {
+    let mut times: Vec<_> = (0..DECISIONS).map(|_| Instant::now().elapsed()).collect();
+    times.sort_unstable();
+    times.get(DECISIONS / 2).map_or(0.0, |time| time.as_secs_f64() * 1e6)
+}
+
+/// Reads recorded lines as JSON outside any component; megabytes a second.
+fn measure_json(lines: &[String]) -> Result<f64, Box<dyn Error>> {
+    let mut bytes = 0;
+    let start = Instant::now();
+    for line in lines.iter().cycle() {
+        std::hint::black_box(serde_json::from_str::<serde_json::Value>(line)?);
+        bytes += line.len() + 1;
+        if bytes >= INPUT_BYTES {
+            break;
+        }
+    }
+    Ok(bytes as f64 / start.elapsed().as_secs_f64() / 1e6)
+}
+
 /// Feeds recorded lines to one session until enough went in; megabytes a second.
-async fn measure_adapter(adapter: &Adapter, folder: &Path) -> Result<f64, Box<dyn Error>> {
-    let lines = recorded(folder)?;
+async fn measure_adapter(adapter: &Adapter, lines: &[String]) -> Result<f64, Box<dyn Error>> {
     let request = LaunchRequest {
         cwd: "/home/ann/project".into(),
         agent: "scout".into(),

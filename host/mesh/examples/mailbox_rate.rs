@@ -146,6 +146,7 @@ impl Bench {
             re: None,
             body: self.body.clone(),
             origin: Origin::Agent,
+            sender: None,
             expires_at_ms: None,
         };
         let (times, refused) = (Arc::clone(&self.times), Arc::clone(&self.refused));

@@ -6,6 +6,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rp_protocol::mesh::{MAX_LINE_BYTES, MAX_PEERS};
 
+use crate::mesh::Agent;
+
 /// Milliseconds since the Unix epoch, as often as asked.
 pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
 
@@ -26,6 +28,9 @@ pub struct MeshConfig {
     pub socket: PathBuf,
     /// The routing log, written while this program leads.
     pub audit: PathBuf,
+    /// Agents of this host that are on the mesh from its first moment: who connects as soon as
+    /// it can finds them there.
+    pub agents: Vec<Agent>,
     /// Bounds.
     pub limits: Limits,
     /// The time stamps of ids, the audit log and messages.
@@ -41,6 +46,7 @@ impl MeshConfig {
         MeshConfig {
             socket: directory.join("broker.sock"),
             audit: directory.join("audit.jsonl"),
+            agents: Vec::new(),
             limits: Limits::default(),
             clock: system_clock(),
         }

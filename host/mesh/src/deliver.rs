@@ -39,6 +39,8 @@ pub(crate) struct Settled {
 pub(crate) struct Parcel<'a> {
     pub(crate) envelope: Envelope<'a>,
     pub(crate) origin: Origin,
+    /// The sender, when it is an agent of this host.
+    pub(crate) sender: Option<AgentId>,
     pub(crate) recipients: Vec<Arc<Peer>>,
     pub(crate) via: Via,
     pub(crate) redirected: bool,
@@ -97,19 +99,12 @@ impl Broker {
             .iter()
             .enumerate()
             .filter_map(|(index, peer)| match &peer.link {
-                Link::Mailbox(agent, _) => Some((
-                    index,
-                    agent.clone(),
-                    incoming(&parcel.envelope, &peer.address, parcel.origin, parcel.expires_at_ms),
-                )),
+                Link::Mailbox(agent, _) => {
+                    Some((index, agent.clone(), parcel.incoming(&peer.address)))
+                }
                 Link::Socket(_) => None,
             })
             .collect();
-        let is_from_outside = parcel.via == Via::Relay || matches!(parcel.reply, Reply::Wire(_));
-        if let Some(re) = parcel.envelope.re.filter(|_| is_from_outside) {
-            let id = parcel.envelope.id;
-            self.around.mailboxes.answered(None, re.as_str(), id.as_str(), now_ms);
-        }
         let storing = Arc::new(Storing {
             broker: Arc::clone(self),
             progress: Mutex::new(Some(Progress {
@@ -221,8 +216,7 @@ impl Broker {
         batch: &mut Batch<'_>,
     ) {
         let to = parcel.envelope.to.to_text();
-        let Some(message) = incoming(&parcel.envelope, &to, parcel.origin, parcel.expires_at_ms)
-        else {
+        let Some(message) = parcel.incoming(&to) else {
             return self.deny(parcel, NOT_JSON, batch);
         };
         let held = HeldMessage {
@@ -273,6 +267,7 @@ impl<'a> Parcel<'a> {
         Parcel {
             envelope,
             origin: Origin::Agent,
+            sender: None,
             recipients,
             via: Via::Relay,
             redirected: false,
@@ -281,12 +276,19 @@ impl<'a> Parcel<'a> {
         }
     }
 
+    /// What a mailbox stores of it.
+    fn incoming(&self, recipient: &str) -> Option<Incoming> {
+        let stored = incoming(&self.envelope, recipient, self.origin, self.sender.clone())?;
+        Some(Incoming { expires_at_ms: self.expires_at_ms, ..stored })
+    }
+
     /// What is needed to conclude it later.
     fn without_body(self) -> Parcel<'static> {
         let head = Envelope { body: Body::null(), ..self.envelope };
         Parcel {
             envelope: head.into_owned(),
             origin: self.origin,
+            sender: self.sender,
             recipients: self.recipients,
             via: self.via,
             redirected: self.redirected,
@@ -360,7 +362,7 @@ pub(crate) fn incoming(
     envelope: &Envelope<'_>,
     recipient: &str,
     origin: Origin,
-    expires_at_ms: Option<u64>,
+    sender: Option<AgentId>,
 ) -> Option<Incoming> {
     let to = if is_one(&envelope.to, BROADCAST) { BROADCAST } else { recipient };
     let body = RawValue::from_string(envelope.body.as_str().to_owned()).ok()?;
@@ -371,7 +373,8 @@ pub(crate) fn incoming(
         re: envelope.re.map(|re| re.to_string()),
         body,
         origin,
-        expires_at_ms,
+        sender,
+        expires_at_ms: None,
     })
 }
 

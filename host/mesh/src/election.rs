@@ -58,14 +58,14 @@ pub enum ElectionError {
 pub(crate) enum Elected {
     /// This program leads.
     Leader(Claim),
-    /// Another one does; this is a connection to it.
-    Follower(UnixStream),
+    /// Another one does; this is a connection to it, and what was at the path before.
+    Follower(UnixStream, FileIdentity),
 }
 
 /// What tells a file from another one that takes its place later. The time is part of it because
 /// file systems give the number of a removed file to the next one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct FileIdentity {
+pub(crate) struct FileIdentity {
     device: u64,
     inode: u64,
     created: (i64, i64),
@@ -81,6 +81,11 @@ impl FileIdentity {
             created: (metadata.mtime(), metadata.mtime_nsec()),
         };
         Some((identity, metadata.file_type()))
+    }
+
+    /// Whether something else is at the path by now. Nothing there says nothing.
+    pub(crate) fn was_replaced(&self, path: &Path) -> bool {
+        FileIdentity::of(path).is_some_and(|(now, _)| now != *self)
     }
 }
 
@@ -141,7 +146,7 @@ async fn attempt(path: &Path) -> Result<Elected, AttemptError> {
             return Err(AttemptError::NotASocket);
         }
         match tokio::time::timeout(CONNECT_PATIENCE, UnixStream::connect(path)).await {
-            Ok(Ok(stream)) => return Ok(Elected::Follower(stream)),
+            Ok(Ok(stream)) => return Ok(Elected::Follower(stream, seen)),
             Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
                 remove_if_still(path, seen);
             }

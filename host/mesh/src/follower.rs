@@ -253,14 +253,11 @@ impl Follower {
         let Link::Mailbox(agent, _) = &link.peer.link else {
             return;
         };
-        let Some(incoming) = incoming(envelope, &link.peer.address, origin, None) else {
+        let sender = self.sibling(&envelope.from).and_then(|sibling| sibling.peer.agent());
+        let Some(incoming) = incoming(envelope, &link.peer.address, origin, sender) else {
             return;
         };
         let now_ms = self.around.now_ms();
-        let is_foreign = self.sibling(&envelope.from).is_none();
-        if let Some(re) = envelope.re.filter(|_| is_foreign) {
-            self.around.mailboxes.answered(None, re.as_str(), envelope.id.as_str(), now_ms);
-        }
         self.around.mailboxes.accept(agent, incoming, now_ms, move |result| {
             if let Err(refused) = &result {
                 tracing::warn!(%refused, "a message that the leader acknowledged is lost");

@@ -14,6 +14,7 @@ mod broker;
 mod config;
 mod connection;
 mod deliver;
+mod directory_watch;
 mod election;
 mod event;
 mod follower;

@@ -293,6 +293,27 @@ impl Mailboxes {
         lock(&self.shared.index).next_expiry()
     }
 
+    /// Which of these messages of `agent` were answered.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub fn answered_among(
+        &self,
+        agent: &AgentId,
+        sequences: &[u64],
+    ) -> Result<Vec<u64>, StoreError> {
+        self.database.read(|transaction| {
+            let mut answered = Vec::new();
+            for &sequence in sequences {
+                let record = record(transaction, (agent.number(), sequence))?;
+                if record.is_some_and(|record| record.stage == Stage::Answered) {
+                    answered.push(sequence);
+                }
+            }
+            Ok(answered)
+        })
+    }
+
     /// Wakes one waiter when there may be a new [`next_expiry`](Self::next_expiry).
     pub fn expiries_changed(&self) -> Arc<Notify> {
         lock(&self.shared.index).expiries_changed()

@@ -7,6 +7,7 @@ use tokio::sync::watch;
 
 use crate::agent::AgentId;
 use crate::mailbox::Origin;
+use crate::mesh::Agent;
 
 /// The mailbox of the person at this machine. No agent gets it: ids of agents are random, and this
 /// one stands out in a listing.
@@ -41,6 +42,11 @@ impl Member {
             harness,
             address: watch::Sender::new(None),
         }
+    }
+
+    pub(crate) fn agent(agent: Agent) -> Self {
+        let Agent { id, cwd, name, harness } = agent;
+        Member::new(id, Origin::Agent, cwd, name, harness)
     }
 
     pub(crate) fn set_address(&self, address: Option<&str>) {

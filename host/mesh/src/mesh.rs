@@ -178,10 +178,11 @@ impl Mesh {
     /// # Errors
     /// When there can be no mesh at the configured path.
     pub async fn start(
-        config: MeshConfig,
+        mut config: MeshConfig,
         mailboxes: Mailboxes,
         policy: Arc<dyn RoutingPolicy>,
     ) -> Result<Self, ElectionError> {
+        let agents = std::mem::take(&mut config.agents);
         let elected = elect(&config.socket).await?;
         let (events, _) = broadcast::channel(EVENTS);
         let around = Arc::new(Surroundings {
@@ -196,11 +197,13 @@ impl Mesh {
         });
         let person =
             Member::new(person_mailbox(), Origin::Person, String::new(), PERSON.to_owned(), None);
+        let members = std::iter::once(person).chain(agents.into_iter().map(Member::agent));
+        let members = members.map(Arc::new).collect();
         let core = Arc::new(Core {
             around,
             station: watch::Sender::new(Station::Searching),
             stop: watch::Sender::new(false),
-            members: Mutex::new(vec![Arc::new(person)]),
+            members: Mutex::new(members),
             members_changed: Notify::new(),
             supervisor: Mutex::new(None),
             expiry: Mutex::new(None),
@@ -251,13 +254,7 @@ impl Mesh {
             match members.iter().find(|member| member.agent == agent.id) {
                 Some(present) => Arc::clone(present),
                 None => {
-                    let member = Arc::new(Member::new(
-                        agent.id,
-                        Origin::Agent,
-                        agent.cwd,
-                        agent.name,
-                        agent.harness,
-                    ));
+                    let member = Arc::new(Member::agent(agent));
                     members.push(Arc::clone(&member));
                     member
                 }
@@ -380,7 +377,11 @@ impl Mesh {
             }
         };
         let deliveries = self.complete(&own, &to, settled).await;
-        if let Some(re) = re {
+        let reached_somebody = deliveries
+            .iter()
+            .any(|delivery| matches!(delivery.outcome, Outcome::Received | Outcome::Sent));
+        // A mailbox of this host has noted it with the answer itself.
+        if let Some(re) = re.filter(|_| reached_somebody) {
             let now_ms = self.core.around.now_ms();
             self.core.around.mailboxes.answered(Some(&agent), re.as_str(), id.as_str(), now_ms);
         }

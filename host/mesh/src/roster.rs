@@ -64,6 +64,14 @@ impl Peer {
     }
 
     /// What its messages are stored as.
+    /// Its mailbox, when it is an agent of this host or the person at it.
+    pub(crate) fn agent(&self) -> Option<AgentId> {
+        match &self.link {
+            Link::Mailbox(agent, _) => Some(agent.clone()),
+            Link::Socket(_) => None,
+        }
+    }
+
     pub(crate) fn origin(&self) -> Origin {
         match self.link {
             Link::Socket(_) => Origin::Agent,

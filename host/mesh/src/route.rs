@@ -67,6 +67,7 @@ impl Broker {
         let parcel = Parcel {
             envelope,
             origin: sender.origin(),
+            sender: sender.agent(),
             recipients,
             via: Via::Local,
             redirected: false,
@@ -164,6 +165,7 @@ impl Broker {
         let parcel = Parcel {
             envelope,
             origin: held.message.origin,
+            sender: held.message.sender.clone(),
             recipients,
             via: Via::Local,
             redirected: false,
@@ -228,6 +230,7 @@ impl Broker {
         let parcel = Parcel {
             envelope,
             origin: sender.origin(),
+            sender: sender.agent(),
             recipients: Vec::new(),
             via: Via::Local,
             redirected: false,

@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 
 use crate::broker::{Batch, Broker};
 use crate::connection::Connection;
+use crate::directory_watch::DirectoryWatch;
 use crate::election::Claim;
 use crate::roster::Peer;
 
@@ -37,6 +38,7 @@ pub(crate) async fn serve(
     mut stop: watch::Receiver<bool>,
 ) -> Ended {
     let mut connections = JoinSet::new();
+    let watch = DirectoryWatch::around(&broker.around.config.socket);
     let ended = loop {
         if *stop.borrow_and_update() {
             break Ended::Stopped;
@@ -56,6 +58,7 @@ pub(crate) async fn serve(
                 }
             },
             Some(_) = connections.join_next() => {}
+            () = watch.changed() => {}
             _ = stop.changed() => {}
         }
     };

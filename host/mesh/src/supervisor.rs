@@ -11,7 +11,8 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::agent::AgentId;
 use crate::broker::Broker;
-use crate::election::{Elected, elect};
+use crate::directory_watch::DirectoryWatch;
+use crate::election::{Elected, FileIdentity, elect};
 use crate::follower::Follower;
 use crate::member::Member;
 use crate::mesh::{Core, Station};
@@ -20,6 +21,10 @@ use crate::serve::{Ended, serve};
 /// How long to wait after a connection to the leader ended, and the longest pause between
 /// attempts that fail.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// How long to wait when it had worked for longer than [`SETTLED`]. Other programs wait 100 ms and
+/// then remove a socket at which nobody answers; who has bound it before is found alive.
+const AFTER_LOSS: Duration = Duration::from_millis(5);
+const SETTLED: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// Runs until the program stops.
@@ -45,11 +50,14 @@ pub(crate) async fn supervise(core: Arc<Core>, first: Elected) {
                     Ended::Stopped => None,
                     Ended::Displaced => {
                         tracing::warn!("another program took the mesh socket's path");
+                        core.publish(Station::Searching);
                         until_stopped(&mut stop, search(&core)).await
                     }
                 }
             }
-            Elected::Follower(stream) => until_stopped(&mut stop, follow(&core, stream)).await,
+            Elected::Follower(stream, seen) => {
+                until_stopped(&mut stop, follow(&core, stream, seen)).await
+            }
         };
         core.publish(Station::Searching);
         for member in core.members() {
@@ -87,10 +95,17 @@ struct Retry {
     pause: Duration,
 }
 
+/// A connection that is over.
+struct EndedLink {
+    agent: AgentId,
+    /// When it was registered, if it was.
+    lived: Option<Duration>,
+}
+
 /// The connections to the leader.
 #[derive(Default)]
 struct Links {
-    tasks: JoinSet<(AgentId, bool)>,
+    tasks: JoinSet<EndedLink>,
     running: HashMap<AgentId, AbortHandle>,
     retries: HashMap<AgentId, Retry>,
 }
@@ -100,18 +115,27 @@ impl Links {
         let (follower, member) = (Arc::clone(follower), Arc::clone(member));
         let agent = member.agent.clone();
         let task = self.tasks.spawn(async move {
+            let start = Instant::now();
             let registered = follower.run_link(&member, stream).await;
-            (member.agent.clone(), registered)
+            let lived = registered.then(|| start.elapsed());
+            EndedLink { agent: member.agent.clone(), lived }
         });
         self.running.insert(agent, task);
     }
 
-    fn ended(&mut self, agent: AgentId, was_registered: bool) {
+    fn ended(&mut self, EndedLink { agent, lived }: EndedLink) {
         self.running.remove(&agent);
-        if was_registered {
-            self.retries.remove(&agent);
+        match lived {
+            Some(lived) if lived >= SETTLED => {
+                let at = Instant::now() + AFTER_LOSS;
+                self.retries.insert(agent, Retry { at, pause: FIRST_PAUSE });
+            }
+            Some(_) => {
+                self.retries.remove(&agent);
+                self.postpone(agent);
+            }
+            None => self.postpone(agent),
         }
-        self.postpone(agent);
     }
 
     fn postpone(&mut self, agent: AgentId) {
@@ -149,8 +173,12 @@ impl Links {
     }
 }
 
-/// Follows the leader with every member until an election makes this program the leader.
-async fn follow(core: &Arc<Core>, stream: UnixStream) -> Elected {
+/// Follows the leader with every member until an election makes this program the leader,
+/// or another program the leader in the place of this one: who stays with a leader that nobody
+/// else finds is alone with it.
+async fn follow(core: &Arc<Core>, stream: UnixStream, followed: FileIdentity) -> Elected {
+    let path = &core.around.config.socket;
+    let watch = DirectoryWatch::around(path);
     let follower = Arc::new(Follower::new(Arc::clone(&core.around)));
     core.publish(Station::Following(Arc::clone(&follower)));
     let mut links = Links::default();
@@ -165,10 +193,10 @@ async fn follow(core: &Arc<Core>, stream: UnixStream) -> Elected {
             let stream = match spare.take() {
                 Some(stream) => stream,
                 None => match elect(&core.around.config.socket).await {
-                    Ok(Elected::Follower(stream)) => stream,
-                    Ok(leader) => {
+                    Ok(Elected::Follower(stream, seen)) if seen == followed => stream,
+                    Ok(elected) => {
                         links.tasks.shutdown().await;
-                        return leader;
+                        return elected;
                     }
                     Err(_) if links.running.is_empty() => {
                         core.publish(Station::Searching);
@@ -187,11 +215,19 @@ async fn follow(core: &Arc<Core>, stream: UnixStream) -> Elected {
         tokio::select! {
             Some(ended) = links.tasks.join_next() => {
                 // One that was aborted has left.
-                if let Ok((agent, was_registered)) = ended {
-                    links.ended(agent, was_registered);
+                if let Ok(ended) = ended {
+                    links.ended(ended);
                 }
             }
             () = core.members_changed.notified() => {}
+            () = watch.changed() => {
+                if followed.was_replaced(path) {
+                    tracing::warn!("another program leads the mesh now");
+                    links.tasks.shutdown().await;
+                    core.publish(Station::Searching);
+                    return search(core).await;
+                }
+            }
             () = sleep_until(retry.unwrap_or_else(Instant::now)), if retry.is_some() => {}
         }
     }

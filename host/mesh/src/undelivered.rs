@@ -74,6 +74,7 @@ fn tell_sender(core: &Core, from: &str, to: &str, id: &str, why: &str) {
         re: Some(id.to_owned()),
         body,
         origin: Origin::Router,
+        sender: None,
         expires_at_ms: None,
     };
     core.around.mailboxes.accept(&sender.agent, notice, now_ms, |outcome| {

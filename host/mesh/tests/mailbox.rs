@@ -42,6 +42,7 @@ fn message(id: impl ToString) -> Incoming {
         re: None,
         body: RawValue::from_string(r#"{"text":"what about U+2028?"}"#.to_owned()).unwrap(),
         origin: Origin::Agent,
+        sender: None,
         expires_at_ms: None,
     }
 }

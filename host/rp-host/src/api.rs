@@ -20,6 +20,12 @@ pub struct Status {
     pub uptime_ms: u64,
     /// How it takes part in the local mesh.
     pub mesh: MeshStatus,
+    /// Messages that the person at this machine has not read.
+    #[serde(default)]
+    pub unread: usize,
+    /// Messages that wait for a person's decision.
+    #[serde(default)]
+    pub held: usize,
     /// The agents it keeps.
     pub agents: Vec<Agent>,
 }
@@ -277,13 +283,6 @@ pub struct NumberedEvent {
     pub at_ms: u64,
     /// What happened.
     pub event: Event,
-}
-
-/// `GET /v1/agents/{id}/last-event`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct LastEvent {
-    /// The number of the newest event; 0 when there is none.
-    pub sequence: u64,
 }
 
 /// `POST /v1/agents/{id}/commands`.

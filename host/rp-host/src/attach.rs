@@ -1,11 +1,23 @@
 //! A live session in the terminal: streamed text, tool calls folded to a line, lines typed
 //! are prompts, Ctrl-C aborts the turn, Ctrl-D leaves.
 
+use std::{
+    io::IsTerminal,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
 use rp_protocol::session::{
     Answer, Command, Event, Prompt, Question, QuestionKind, Reply, Role, Severity, ToolCall,
     TurnEnd, Urgency,
 };
-use tokio::{io::AsyncBufReadExt, sync::mpsc};
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    sync::mpsc,
+};
 
 use crate::{
     api,
@@ -15,63 +27,111 @@ use crate::{
     render::safe,
 };
 
-/// Runs until the person leaves or the daemon ends.
+/// An agent that has said nothing for so long, and is not working, has nothing more to say to
+/// input that has ended.
+const QUIET: Duration = Duration::from_millis(300);
+
+/// Runs until the person leaves or the daemon ends. Input from a file or a pipe ends with the
+/// work that it asked for.
 pub async fn attach(
     client: &Client,
     agent: &api::Agent,
     last: u64,
     json: bool,
 ) -> Result<(), Problem> {
-    let after = first_event(client, &agent.id, last).await?;
     let (sender, mut events) = mpsc::channel(256);
     let (follower, id) = (client.clone(), agent.id.clone());
-    let following = tokio::spawn(async move { follower.events(&id, after, sender).await });
+    let following = tokio::spawn(async move { follower.events(&id, last, sender).await });
     if json {
         while let Some(event) = events.recv().await {
             output::answer(true, &event, |_| String::new())?;
         }
-        return finished(following).await;
+        return finished(client, agent, following).await;
     }
 
     output::note(&format!(
         "{} in {} — type to prompt, Ctrl-C aborts the turn, Ctrl-D leaves",
-        agent.name, agent.cwd
+        safe(&agent.name),
+        safe(&agent.cwd)
     ));
     let mut view = View::default();
-    let mut lines = tokio::io::BufReader::new(tokio::io::stdin()).lines();
+    let mut typed = BufReader::new(tokio::io::stdin()).split(b'\n');
+    let mut has_ended = false;
+    let given = Arc::new(AtomicUsize::new(0));
+    let commands = commands(client, agent, Arc::clone(&given));
     loop {
         tokio::select! {
             event = events.recv() => match event {
                 Some(event) => output::raw(view.show(&event.event).as_bytes())?,
-                None => return finished(following).await,
+                None => {
+                    output::raw(view.end_line().as_bytes())?;
+                    return finished(client, agent, following).await;
+                }
             },
-            line = lines.next_line() => match line.doing("read what you typed")? {
-                Some(line) if line.trim().is_empty() => {}
-                Some(line) => tell(client, agent, view.command(line)).await,
-                None => return Ok(()),
+            line = typed.next_segment(), if !has_ended => {
+                match line.doing("read what you typed")? {
+                    Some(line) => {
+                        let line = String::from_utf8_lossy(&line).into_owned();
+                        if !line.trim().is_empty() {
+                            given.fetch_add(1, Ordering::Relaxed);
+                            let _ = commands.send(view.command(line)).await;
+                        }
+                    }
+                    None if std::io::stdin().is_terminal() => return Ok(()),
+                    None => has_ended = true,
+                }
             },
-            _ = tokio::signal::ctrl_c() => tell(client, agent, Command::Abort).await,
+            () = tokio::time::sleep(QUIET), if has_ended => {
+                let now: api::Agent = client.get(&format!("/v1/agents/{}", agent.id)).await?;
+                let is_done = given.load(Ordering::Relaxed) == 0;
+                if is_done && now.state != "working" && now.state != "starting" {
+                    return output::raw(view.end_line().as_bytes());
+                }
+            },
+            _ = tokio::signal::ctrl_c() => tell(client.clone(), agent.id.clone(), Command::Abort),
         }
     }
 }
 
-async fn finished(following: tokio::task::JoinHandle<Result<(), Problem>>) -> Result<(), Problem> {
-    following.await.doing("follow the session")??;
-    Err(Problem::unreachable("the daemon ended").hint("start it with `rp-host serve`"))
+/// Gives the session what is sent here, in order; typing goes on meanwhile. `open` counts down
+/// with each that is done.
+fn commands(client: &Client, agent: &api::Agent, open: Arc<AtomicUsize>) -> mpsc::Sender<Command> {
+    const WAITING: usize = 64;
+    let (sender, mut commands) = mpsc::channel(WAITING);
+    let (client, id) = (client.clone(), agent.id.clone());
+    tokio::spawn(async move {
+        while let Some(command) = commands.recv().await {
+            give(&client, &id, &command).await;
+            open.fetch_sub(1, Ordering::Relaxed);
+        }
+    });
+    sender
 }
 
-/// The number after which the last `last` events follow.
-async fn first_event(client: &Client, id: &str, last: u64) -> Result<u64, Problem> {
-    let end: api::LastEvent = client.get(&format!("/v1/agents/{id}/last-event")).await?;
-    Ok(end.sequence.saturating_sub(last))
+/// Gives the session a command without waiting for anything.
+fn tell(client: Client, id: String, command: Command) {
+    tokio::spawn(async move { give(&client, &id, &command).await });
 }
 
-/// Sends a command; what the harness says to it is shown, and does not end the attachment.
-async fn tell(client: &Client, agent: &api::Agent, command: Command) {
-    let path = format!("/v1/agents/{}/commands", agent.id);
-    if let Err(problem) = client.post::<Reply>(&path, &command).await {
+/// What the harness says to a command is shown, and does not end the attachment.
+async fn give(client: &Client, id: &str, command: &Command) {
+    let path = format!("/v1/agents/{id}/commands");
+    if let Err(problem) = client.post::<Reply>(&path, command).await {
         output::problem(&problem, false);
     }
+}
+
+/// Why there are no more events.
+async fn finished(
+    client: &Client,
+    agent: &api::Agent,
+    following: tokio::task::JoinHandle<Result<(), Problem>>,
+) -> Result<(), Problem> {
+    following.await.doing("follow the session")??;
+    if client.is_up().await {
+        return Err(Problem::failed(format!("{} was removed", safe(&agent.name))));
+    }
+    Err(Problem::unreachable("the daemon ended").hint("start it with `rp-host serve`"))
 }
 
 /// What has been shown so far, as far as the next event depends on it.
@@ -124,7 +184,7 @@ impl View {
                 Some(format!("> {}", safe(&message.text).replace('\n', "\n> ")))
             }
             Event::ToolStarted(call) => Some(tool_line("▸", call)),
-            Event::ToolEnded(call) if call.failed => Some(tool_line("✗", call)),
+            Event::ToolEnded(call) if call.failed => Some(failed_line(call)),
             Event::Question(question) => {
                 self.open.push(question.clone());
                 Some(question_lines(question))
@@ -152,6 +212,12 @@ impl View {
 fn tool_line(mark: &str, call: &ToolCall) -> String {
     let input: String = call.input.to_string().chars().take(120).collect();
     format!("{mark} {} {}", safe(&call.name), safe(&input))
+}
+
+/// A tool that failed, with the beginning of what it said.
+fn failed_line(call: &ToolCall) -> String {
+    let said: String = call.output.iter().flat_map(|output| output.chars()).take(400).collect();
+    format!("✗ {}: {}", safe(&call.name), safe(said.trim()).replace('\n', "\n  "))
 }
 
 fn question_lines(question: &Question) -> String {

@@ -185,9 +185,9 @@ The prompt waits for the running turn to end. To see the answer use `rp-host att
 #[command(after_help = "\
 The answer, if one comes, waits in `rp-host inbox`; `--wait answered` waits for it.")]
 pub struct Send {
-    /// Address of the peer, as `rp-host peers` prints it, or `broadcast`
+    /// Address of the peer, as `rp-host peers` prints it
     pub address: String,
-    /// What to say
+    /// What to say; `-` reads it from standard input
     #[arg(required_unless_present = "body", conflicts_with = "body", num_args = 1..)]
     pub text: Vec<String>,
     /// The message as JSON instead of text
@@ -203,7 +203,12 @@ pub struct Send {
     #[arg(long, value_enum)]
     pub wait: Option<Stage>,
     /// Give up waiting after this many seconds
-    #[arg(long, default_value_t = 60, requires = "wait")]
+    #[arg(
+        long,
+        default_value_t = 60,
+        requires = "wait",
+        value_parser = clap::value_parser!(u64).range(..=600)
+    )]
     pub timeout: u64,
 }
 

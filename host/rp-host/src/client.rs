@@ -14,6 +14,11 @@ use crate::{
     problem::{Problem, While},
 };
 
+/// A daemon that does not answer a question for so long is not well. It takes its time only
+/// with what waits for harnesses or messages.
+const LONGEST_ANSWER: Duration = Duration::from_secs(30);
+const LONGEST_WAIT: Duration = Duration::from_secs(700);
+
 /// An answer larger than this is refused.
 const LARGEST_ANSWER: usize = 256 * 1024 * 1024;
 
@@ -61,6 +66,24 @@ impl Client {
     }
 
     async fn call<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&impl Serialize>,
+    ) -> Result<T, Problem> {
+        let waits = method != Method::GET || path.contains("wait_ms=");
+        let limit = if waits { LONGEST_WAIT } else { LONGEST_ANSWER };
+        match tokio::time::timeout(limit, self.ask(method, path, body)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(Problem::unreachable(format!(
+                "the daemon has not answered for {} s",
+                limit.as_secs()
+            ))
+            .hint("it may be stopped or overloaded; `rp-host logs` may say why")),
+        }
+    }
+
+    async fn ask<T: DeserializeOwned>(
         &self,
         method: Method,
         path: &str,
@@ -118,15 +141,15 @@ impl Client {
         if response.status().is_success() { Ok(response) } else { Err(refusal(response).await) }
     }
 
-    /// Sends the events of a session after a number, then the live ones, into a channel, until
-    /// nobody listens to it or the daemon ends.
+    /// Sends the newest events of a session, then the live ones, into a channel, until nobody
+    /// listens to it or the daemon ends them.
     pub async fn events(
         &self,
         agent: &str,
-        after: u64,
+        last: u64,
         to: mpsc::Sender<api::NumberedEvent>,
     ) -> Result<(), Problem> {
-        let path = format!("/v1/agents/{agent}/events?after={after}");
+        let path = format!("/v1/agents/{agent}/events?last={last}");
         let mut body = self.request(Method::GET, &path, None::<&()>).await?.into_body();
         let mut pending = Vec::new();
         while let Some(frame) = body.frame().await {
@@ -146,17 +169,22 @@ impl Client {
         Ok(())
     }
 
-    /// Waits until the daemon that was just started answers, at most this long. Gives up at
-    /// once when its process ends.
-    pub async fn wait_until_up(&self, limit: Duration, daemon: &mut std::process::Child) -> bool {
+    /// Waits until a daemon answers, at most this long. `is_hopeless` is asked again and again
+    /// and can end the wait.
+    pub async fn wait_until_up(
+        &self,
+        limit: Duration,
+        mut is_hopeless: impl FnMut() -> bool,
+    ) -> bool {
         let deadline = tokio::time::Instant::now() + limit;
         while tokio::time::Instant::now() < deadline {
+            // In this order: what ended may have become ready for a moment, or somebody else.
+            let hopeless = is_hopeless();
             if self.is_up().await {
                 return true;
             }
-            if !matches!(daemon.try_wait(), Ok(None)) {
-                // Somebody else may have started one at the same moment.
-                return self.is_up().await;
+            if hopeless {
+                return false;
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }

@@ -1,6 +1,6 @@
 //! One function per command: ask the daemon, show the answer.
 
-use std::{path::Path, time::Duration};
+use std::{io::IsTerminal, path::Path, time::Duration};
 
 use clap::CommandFactory;
 use serde::Serialize;
@@ -15,6 +15,7 @@ use crate::{
     paths::StateRoot,
     problem::{Problem, While},
     render::{count, duration},
+    serve::IN_USE,
 };
 
 mod agents;
@@ -23,6 +24,12 @@ mod messages;
 
 /// A daemon that was started in the background must answer within this time.
 const START_LIMIT: Duration = Duration::from_secs(60);
+
+/// A longer log is set aside when the next daemon starts, in place of the one set aside before.
+const LONGEST_LOG: u64 = 8 << 20;
+
+/// A daemon that was asked to stop must be gone after this time: more than it gives its agents.
+const STOP_LIMIT: Duration = Duration::from_secs(30);
 
 /// Runs one command that talks to the daemon.
 pub async fn run(root: &StateRoot, global: &Global, command: Command) -> Result<(), Problem> {
@@ -94,24 +101,37 @@ impl Asking<'_> {
                 .hint("start it with `rp-host serve`, or leave out --no-start"));
         }
         output::note("starting the daemon in the background …");
-        let mut daemon = start_in_background(self.root)?;
-        if client.wait_until_up(START_LIMIT, &mut daemon).await {
+        let (mut daemon, said_before) = start_in_background(self.root)?;
+        let log = self.root.daemon_log();
+        let said = |prefix: &str| {
+            let said = std::fs::read(&log).unwrap_or_default();
+            let said = String::from_utf8_lossy(said.get(said_before..).unwrap_or_default());
+            said.lines().rev().find_map(|line| line.strip_prefix(prefix).map(str::to_owned))
+        };
+        let reason = || said("error: ");
+        // One that somebody else started a moment ago holds the database and is not ready yet.
+        let is_hopeless = || {
+            let has_ended = !matches!(daemon.try_wait(), Ok(None));
+            has_ended && !reason().is_some_and(|reason| reason.contains(IN_USE))
+        };
+        if client.wait_until_up(START_LIMIT, is_hopeless).await {
             return Ok(client);
         }
-        let log = self.root.daemon_log();
-        let last = std::fs::read_to_string(&log).unwrap_or_default();
-        let reason = last.lines().rev().find_map(|line| line.strip_prefix("error: "));
-        Err(Problem::unreachable(match reason {
+        Err(Problem::unreachable(match reason() {
             Some(reason) => format!("the daemon did not start: {reason}"),
             None => "the daemon did not start".to_owned(),
         })
-        .hint(format!("see {}, or run `rp-host serve` to watch it", log.display())))
+        .hint(said("hint: ").unwrap_or_else(|| {
+            format!("see {}, or run `rp-host serve` to watch it", log.display())
+        })))
     }
 
     /// The one agent that has this id, name or folder.
     async fn find(&self, client: &Client, wanted: &str) -> Result<api::Agent, Problem> {
         let status: api::Status = client.get("/v1/status").await?;
-        let folder = Path::new(wanted).canonicalize().ok();
+        // A folder that is gone is still named by its path.
+        let real = Path::new(wanted).canonicalize();
+        let folder = real.or_else(|_| std::path::absolute(wanted)).ok();
         let folder = folder.as_deref().and_then(Path::to_str);
         let by_id = |agent: &&api::Agent| agent.id == wanted;
         if let Some(agent) = status.agents.iter().find(by_id) {
@@ -137,6 +157,18 @@ impl Asking<'_> {
         }
     }
 
+    /// Does something that may take a while; a person at a terminal is told what after a second.
+    async fn patiently<T>(&self, what: &str, work: impl Future<Output = T>) -> T {
+        let mut work = std::pin::pin!(work);
+        if let Ok(done) = tokio::time::timeout(Duration::from_secs(1), &mut work).await {
+            return done;
+        }
+        if std::io::stderr().is_terminal() {
+            output::note(&format!("{what} …"));
+        }
+        work.await
+    }
+
     fn show<T: Serialize>(
         &self,
         value: &T,
@@ -154,7 +186,7 @@ impl Asking<'_> {
         let status: api::Status = client.get("/v1/status").await?;
         self.show(&status, |status| {
             let mut text = format!(
-                "rp-host {} runs as process {} since {}\nstate root  {}\nmesh        {}, {}, policy {}\n",
+                "rp-host {} runs as process {} for {}\nstate root  {}\nmesh        {}, {}, policy {}\n",
                 status.version,
                 status.pid,
                 duration(status.uptime_ms),
@@ -163,6 +195,12 @@ impl Asking<'_> {
                 count(status.mesh.peers, "peer"),
                 status.mesh.policy,
             );
+            if status.unread > 0 {
+                text.push_str(&format!("inbox       {} new\n", status.unread));
+            }
+            if status.held > 0 {
+                text.push_str(&format!("held        {}\n", count(status.held, "message")));
+            }
             text.push_str(&format!("agents      {}\n", status.agents.len()));
             if !status.agents.is_empty() {
                 text.push('\n');
@@ -178,19 +216,31 @@ impl Asking<'_> {
             return Err(Problem::unreachable("the daemon is not running"));
         }
         let stopped: Value = client.post("/v1/stop", &()).await?;
-        client.wait_until_down().await;
+        let down = self.patiently("waiting for the agents to end", client.wait_until_down());
+        if tokio::time::timeout(STOP_LIMIT, down).await.is_err() {
+            let seconds = STOP_LIMIT.as_secs();
+            return Err(Problem::failed(format!("the daemon has not ended within {seconds} s"))
+                .hint("`rp-host logs` may say why"));
+        }
         self.show(&stopped, |_| "stopped".to_owned())
     }
 }
 
-/// Starts `rp-host serve` so that it outlives this command; it logs to a file.
-fn start_in_background(root: &StateRoot) -> Result<std::process::Child, Problem> {
+/// Starts `rp-host serve` so that it outlives this command. It logs to a file; how long that
+/// was before is told.
+fn start_in_background(root: &StateRoot) -> Result<(std::process::Child, usize), Problem> {
     use std::os::unix::process::CommandExt;
 
     let log = root.daemon_log();
     crate::files::private_folder(&root.logs())
         .doing(format!("create {}", root.logs().display()))?;
-    let file = std::fs::File::create(&log).doing(format!("write {}", log.display()))?;
+    let length = |path: &Path| std::fs::metadata(path).map_or(0, |file| file.len());
+    if length(&log) > LONGEST_LOG {
+        let _ = std::fs::rename(&log, log.with_extension("log.1"));
+    }
+    let said_before = usize::try_from(length(&log)).unwrap_or(usize::MAX);
+    let file = std::fs::OpenOptions::new().append(true).create(true).open(&log);
+    let file = file.doing(format!("write {}", log.display()))?;
     let program = std::env::current_exe().doing("find this program")?;
     std::process::Command::new(program)
         .arg("serve")
@@ -200,6 +250,7 @@ fn start_in_background(root: &StateRoot) -> Result<std::process::Child, Problem>
         .process_group(0)
         .spawn()
         .doing("start the daemon")
+        .map(|daemon| (daemon, said_before))
 }
 
 /// A word that may stand in a path of the control API.

@@ -25,7 +25,7 @@ use tokio::net::{UnixListener, UnixStream};
 
 use crate::{
     api,
-    host::{Caller, Host},
+    host::{Caller, EventsFrom, Host},
     problem::{Problem, While},
 };
 
@@ -45,7 +45,6 @@ pub fn router(host: Arc<Host>) -> Router {
         .route("/{id}/restart", post(restart))
         .route("/{id}/commands", post(command))
         .route("/{id}/events", get(events))
-        .route("/{id}/last-event", get(last_event))
         .route("/{id}/peers", get(peers_of))
         .route("/{id}/messages", post(send_as))
         .route("/{id}/inbox", get(inbox))
@@ -268,18 +267,24 @@ async fn command(
 }
 
 #[derive(Deserialize)]
-struct After {
-    #[serde(default)]
-    after: u64,
+struct Begin {
+    /// The number behind which to begin.
+    after: Option<u64>,
+    /// How many events to begin with.
+    last: Option<usize>,
 }
 
 async fn events(
     _: Person,
     State(host): Shared,
     UrlPath(id): UrlPath<String>,
-    Query(After { after }): Query<After>,
+    Query(Begin { after, last }): Query<Begin>,
 ) -> Result<impl IntoResponse, Refusal> {
-    let events = host.events(&id, after).await?;
+    let from = match (after, last) {
+        (_, Some(count)) => EventsFrom::Last(count),
+        (after, None) => EventsFrom::After(after.unwrap_or_default()),
+    };
+    let events = host.events(&id, from).await?;
     Ok(Sse::new(events.map(|event| Ok::<_, Infallible>(sse(&event)))))
 }
 
@@ -287,14 +292,6 @@ fn sse(event: &impl Serialize) -> SseEvent {
     SseEvent::default()
         .json_data(event)
         .unwrap_or_else(|error| SseEvent::default().comment(error.to_string()))
-}
-
-async fn last_event(
-    _: Person,
-    State(host): Shared,
-    UrlPath(id): UrlPath<String>,
-) -> Answer<api::LastEvent> {
-    Ok(Json(host.last_event(&id).await?))
 }
 
 async fn send(

@@ -4,8 +4,9 @@
 //! in a model's hands and every later transport call these functions and nothing below them.
 
 use std::{
+    collections::BTreeMap,
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, PoisonError},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -16,7 +17,6 @@ use rp_session::{AgentConfig, HistoryLimits, Session, Sessions, SessionsConfig, 
 use rp_store::Database;
 use tokio::sync::{Mutex, Notify};
 
-use self::agents::problem;
 use crate::{
     api,
     catalogue::Catalogue,
@@ -29,6 +29,8 @@ use crate::{
 
 mod agents;
 mod messages;
+
+pub use agents::EventsFrom;
 
 /// All agents must have ended this long after the daemon was asked to stop.
 const STOP_LIMIT: Duration = Duration::from_secs(12);
@@ -55,6 +57,8 @@ pub struct Host {
     program: PathBuf,
     /// The file and what is in it change together, one request at a time.
     registry: Mutex<Registry>,
+    /// Kept agents that could not be brought up, by id, and why.
+    unusable: std::sync::Mutex<BTreeMap<String, Problem>>,
     stop: Notify,
 }
 
@@ -75,8 +79,13 @@ impl Host {
         let mailboxes = open_mailboxes(database.clone(), limits).await?;
         let program = std::env::current_exe().doing("find this program")?;
         let catalogue = Catalogue::load(&root).await?;
+        // On the mesh before anybody can connect: a message for an agent that has not started
+        // yet must find its mailbox.
+        let kept = registry.daemons.iter();
+        let agents = kept.filter(|e| catalogue.adapter(e.harness()).is_ok()).filter_map(peer);
         let mesh_config = MeshConfig {
             audit: root.audit(),
+            agents: agents.collect(),
             ..MeshConfig::in_directory(root.broker_socket().parent().unwrap_or(root.path()))
         };
         let mesh = Mesh::start(mesh_config, mailboxes.clone(), catalogue.routing_policy())
@@ -106,66 +115,74 @@ impl Host {
             tokens: Tokens::default(),
             program,
             registry: Mutex::new(registry),
+            unusable: std::sync::Mutex::default(),
             stop: Notify::new(),
         }))
     }
 
-    /// Starts the agents of the registry, all at the same time, without waiting for them.
-    pub fn start_kept_agents(self: &Arc<Self>) {
-        let host = Arc::clone(self);
-        tokio::spawn(async move {
-            let entries = host.registry.lock().await.daemons.clone();
-            join_all(entries.iter().map(|entry| host.bring_up(entry))).await;
-        });
+    /// Gives the agents of the registry their sessions, and starts those that a person wants to
+    /// run, without waiting for that.
+    pub async fn bring_up_kept_agents(self: &Arc<Self>) {
+        let entries = self.registry.lock().await.daemons.clone();
+        join_all(entries.iter().map(|entry| self.bring_up(entry))).await;
     }
 
     async fn bring_up(&self, entry: &Entry) {
-        let started = async {
-            let session = self.admit(entry).await?;
-            if !entry.stopped {
-                session.start().await.map_err(problem)?;
+        match self.prepare(entry).await {
+            Ok(session) if !entry.stopped => drop(tokio::spawn(async move {
+                if let Err(error) = session.start().await {
+                    tracing::warn!(agent = %session.id(), %error, "a kept agent did not start");
+                }
+            })),
+            Ok(_) => {}
+            Err(error) => {
+                tracing::warn!(agent = entry.id(), %error, "a kept agent cannot be brought up");
+                let mut unusable = self.unusable.lock().unwrap_or_else(PoisonError::into_inner);
+                unusable.insert(entry.id(), Problem::failed(error.to_string()));
             }
-            Ok::<_, Problem>(())
-        };
-        if let Err(error) = started.await {
-            tracing::warn!(agent = entry.id(), %error, "a kept agent did not start");
         }
+    }
+
+    /// Why a kept agent has no session.
+    fn why_unusable(&self, id: &str) -> Option<Problem> {
+        let unusable = self.unusable.lock().unwrap_or_else(PoisonError::into_inner);
+        unusable.get(id).cloned()
     }
 
     /// Gives an agent its session and its place on the mesh.
     async fn admit(&self, entry: &Entry) -> Result<Session, Problem> {
-        let id = agent_id(&entry.id())?;
-        let adapter = self.catalogue.adapter(entry.harness())?.clone();
-        let program = adapter.describe().program.clone();
-        let session = self
-            .sessions
-            .add(AgentConfig {
-                id: id.clone(),
-                name: entry.name(),
-                cwd: PathBuf::from(&entry.cwd),
-                adapter,
-                programs: vec![program],
-                model: entry.model.clone(),
-                mesh: Some(self.mesh_access(&entry.id())),
-                settings: serde_json::to_string(&entry.settings).doing("read its settings")?,
-                environment: Vec::new(),
-                keep_running: true,
-            })
-            .await
-            .doing(format!("prepare the session of {}", entry.name()))?;
-        let agent = rp_mesh::Agent {
-            id,
-            cwd: entry.cwd.clone(),
-            name: entry.name(),
-            harness: Some(entry.harness().to_owned()),
-        };
+        let session = self.prepare(entry).await?;
+        let agent = peer(entry).ok_or_else(|| Problem::failed("its id is not an id"))?;
         match self.mesh.join(agent).await {
             Ok(_) | Err(JoinError::Waiting) => Ok(session),
             Err(refused) => {
                 self.sessions.remove(session.id(), false).await.doing("take the session back")?;
-                Err(Problem::failed(refused.to_string()))
+                Err(Problem::failed(refused.to_string()).hint(
+                    "an agent's folder and name may not hold control characters; \
+                     give it another name with --name",
+                ))
             }
         }
+    }
+
+    /// Gives an agent its session.
+    async fn prepare(&self, entry: &Entry) -> Result<Session, Problem> {
+        let adapter = self.catalogue.adapter(entry.harness())?.clone();
+        let program = adapter.describe().program.clone();
+        let config = AgentConfig {
+            id: agent_id(&entry.id())?,
+            name: entry.name(),
+            cwd: PathBuf::from(&entry.cwd),
+            adapter,
+            programs: vec![program],
+            model: entry.model.clone(),
+            mesh: Some(self.mesh_access(&entry.id())),
+            settings: serde_json::to_string(&entry.settings).doing("read its settings")?,
+            environment: Vec::new(),
+            keep_running: true,
+        };
+        let added = self.sessions.add(config).await;
+        added.doing(format!("prepare the session of {}", entry.name()))
     }
 
     fn mesh_access(&self, agent: &str) -> MeshAccess {
@@ -213,6 +230,8 @@ impl Host {
                 peers: self.mesh.peers().await.len(),
                 policy: self.catalogue.policy_id().to_owned(),
             },
+            unread: self.mailboxes.waiting(&AgentId::person()),
+            held: self.mailboxes.held().map_or(0, |held| held.len()),
             agents: entries.iter().map(|entry| self.describe(entry)).collect(),
         }
     }
@@ -275,13 +294,7 @@ async fn open_database(root: &StateRoot) -> Result<Database, Problem> {
     let opened = tokio::task::spawn_blocking(move || Database::open(&path))
         .await
         .doing("open the database")?;
-    opened.map_err(|error| {
-        let text = error.to_string();
-        match text.split_once("\nhint: ") {
-            Some((message, hint)) => Problem::failed(message).hint(hint),
-            None => Problem::failed(text),
-        }
-    })
+    opened.map_err(|error| Problem::failed(error.to_string()))
 }
 
 async fn open_mailboxes(database: Database, limits: MailboxLimits) -> Result<Mailboxes, Problem> {
@@ -294,6 +307,16 @@ async fn open_mailboxes(database: Database, limits: MailboxLimits) -> Result<Mai
 fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A kept agent as the mesh knows it.
+fn peer(entry: &Entry) -> Option<rp_mesh::Agent> {
+    Some(rp_mesh::Agent {
+        id: entry.id().parse().ok()?,
+        cwd: entry.cwd.clone(),
+        name: entry.name(),
+        harness: Some(entry.harness().to_owned()),
+    })
 }
 
 fn agent_id(text: &str) -> Result<AgentId, Problem> {

@@ -33,6 +33,12 @@ use crate::{
 };
 
 fn main() -> ExitCode {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if !rp_store::expects_panic() {
+            report(panic);
+        }
+    }));
     let cli = Cli::parse();
     let json = cli.global.json;
     match run(cli) {

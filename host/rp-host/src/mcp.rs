@@ -3,6 +3,12 @@
 //! A harness starts `rp-host mcp`; the daemon told it, through the environment, which agent it
 //! is. Each tool is one call of the control API.
 
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
 use rmcp::{
     ServerHandler, ServiceExt,
     handler::server::{router::tool::ToolRouter, wrapper::Parameters},
@@ -13,6 +19,10 @@ use rp_protocol::mesh::EnvelopeId;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
+use tokio::{
+    io::{AsyncRead, ReadBuf},
+    sync::Notify,
+};
 
 use crate::{
     api,
@@ -43,9 +53,39 @@ pub async fn serve(root: &StateRoot) -> Result<(), Problem> {
         agent,
         tool_router: MeshTools::tool_router(),
     };
-    let running = server.serve(rmcp::transport::stdio()).await.doing("serve the tools")?;
-    running.waiting().await.doing("serve the tools")?;
-    Ok(())
+    let (input, ended) = watched(tokio::io::stdin());
+    let running = server.serve((input, tokio::io::stdout())).await.doing("serve the tools")?;
+    tokio::select! {
+        done = running.waiting() => done.map(drop).doing("serve the tools"),
+        // A harness that is gone waits for no answer, so neither does a tool call for it.
+        () = ended.notified() => Ok(()),
+    }
+}
+
+/// A reader that tells when it comes to its end.
+fn watched<R>(reader: R) -> (Watched<R>, Arc<Notify>) {
+    let ended = Arc::new(Notify::new());
+    (Watched { reader, ended: Arc::clone(&ended) }, ended)
+}
+
+struct Watched<R> {
+    reader: R,
+    ended: Arc<Notify>,
+}
+
+impl<R: AsyncRead + Unpin> AsyncRead for Watched<R> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        let before = buffer.filled().len();
+        let polled = Pin::new(&mut self.reader).poll_read(context, buffer);
+        if matches!(polled, Poll::Ready(Ok(()))) && buffer.filled().len() == before {
+            self.ended.notify_one();
+        }
+        polled
+    }
 }
 
 /// What `agent_send` takes.
@@ -114,11 +154,15 @@ impl MeshTools {
         let SendArguments { to, body, re } = arguments;
         let message = api::Send { to, body, re, expires_in_ms: None };
         let sent = self.client.post::<api::Sent>(&path, &message).await;
-        let reached_nobody = sent.as_ref().is_ok_and(|sent| {
-            let outcomes = &sent.outcomes;
-            !outcomes.is_empty() && !outcomes.iter().any(api::Outcome::reached_somebody)
-        });
+        let reached_nobody = sent
+            .as_ref()
+            .is_ok_and(|sent| !sent.outcomes.iter().any(api::Outcome::reached_somebody));
         let mut result = answer(sent, |sent| {
+            if sent.outcomes.is_empty() {
+                return "it reached nobody: a broadcast goes to the agents of your own folder, \
+                        and there is no other"
+                    .to_owned();
+            }
             let outcomes: Vec<_> = sent.outcomes.iter().map(outcome).collect();
             format!("id {}\n{}", sent.id, outcomes.join("\n"))
         });

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::problem::Problem;
+use crate::problem::{Problem, While};
 
 /// The state root `R`: `${REMOTE_PI_HOME:-$HOME}/.pi/remote`, shared with Remote Pi.
 #[derive(Debug, Clone)]
@@ -18,7 +18,9 @@ impl StateRoot {
                 Problem::failed("there is no home folder: neither REMOTE_PI_HOME nor HOME is set")
                     .hint("set REMOTE_PI_HOME to the folder that holds your agents' state")
             })?;
-        Ok(Self(PathBuf::from(home).join(".pi/remote")))
+        // Agents work in other folders: what they are told must not depend on this one.
+        let home = std::path::absolute(home).doing("find the current folder")?;
+        Ok(Self(home.join(".pi/remote")))
     }
 
     /// `R` itself.

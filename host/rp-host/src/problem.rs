@@ -23,8 +23,16 @@ pub struct Problem {
 
 impl Problem {
     /// It could not be done.
+    ///
+    /// Errors of the rooms below carry their hint in their text, behind `hint: ` on a line of its
+    /// own; it becomes the hint.
     pub fn failed(message: impl Into<String>) -> Self {
-        Self { message: message.into(), hint: None, exit: ExitKind::Failed }
+        let message = message.into();
+        let (message, hint) = match message.split_once("\nhint: ") {
+            Some((message, hint)) => (message.trim_end().to_owned(), Some(hint.to_owned())),
+            None => (message, None),
+        };
+        Self { message, hint, exit: ExitKind::Failed }
     }
 
     /// It was asked wrongly.
@@ -37,9 +45,9 @@ impl Problem {
         Self { exit: ExitKind::Unreachable, ..Self::failed(message) }
     }
 
-    /// What to do about it.
+    /// What to do about it, unless the cause knows better.
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
+        self.hint.get_or_insert_with(|| hint.into());
         self
     }
 

@@ -92,7 +92,7 @@ fn leaf(cwd: &str) -> String {
 }
 
 fn real_folder(folder: &str) -> Result<String, Problem> {
-    let given = folder.trim();
+    let given = folder;
     let expanded = match (given.strip_prefix('~'), std::env::var("HOME")) {
         (Some(rest), Ok(home)) if rest.is_empty() || rest.starts_with('/') => {
             PathBuf::from(format!("{home}{rest}"))

@@ -1,6 +1,11 @@
 //! The daemon: from an empty machine to ready, and from a signal to nothing left behind.
 
-use std::{path::Path, sync::Arc, time::Instant};
+use std::{
+    io::IsTerminal,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -18,23 +23,24 @@ use crate::{
 /// the terminating zero).
 const LONGEST_SOCKET_PATH: usize = 107;
 
+/// What a daemon says when another one has its database.
+pub const IN_USE: &str = "is in use by another process";
+
+/// How long a daemon that is just ending is waited for.
+const ENDING: Duration = Duration::from_secs(2);
+
 /// Runs until a signal or `rp-host stop`.
 pub async fn serve(root: &StateRoot, started: Instant) -> Result<(), Problem> {
     check_sockets(root)?;
     prepare_folders(root)?;
     let settings = Settings::load(&root.settings())?;
     start_logging(settings.text("log"))?;
-    if Client::new(root.control_socket()).is_up().await {
-        return Err(Problem::failed(format!(
-            "a daemon already serves the state root {}",
-            root.path().display()
-        ))
-        .hint("`rp-host status` shows it, `rp-host stop` ends it"));
-    }
+    refuse_a_second(root).await?;
     deploy_skill(root);
     allow_many_connections();
 
-    let host = Host::open(root.clone(), &settings, started).await?;
+    let host = open_patiently(root, &settings, started).await?;
+    host.bring_up_kept_agents().await;
     let socket = root.control_socket();
     let listener = control::listen(&socket)?;
     // Readiness for a service manager; without one nobody listens and nothing happens.
@@ -44,36 +50,63 @@ pub async fn serve(root: &StateRoot, started: Instant) -> Result<(), Problem> {
         milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
         "ready"
     );
-    host.start_kept_agents();
-
+    // The socket answers until all is over: whoever asked for the end sees it come.
     let served = axum::serve(listener, control::router(Arc::clone(&host)));
     let done = tokio::select! {
         served = served => served.doing("serve the control API"),
-        () = asked_to_stop(&host) => Ok(()),
+        () = stopped(&host) => Ok(()),
     };
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
-    tracing::info!("stopping");
-    host.shut_down().await;
     let _ = std::fs::remove_file(&socket);
     done
 }
 
-async fn asked_to_stop(host: &Host) {
-    let interrupted = async {
-        let _ = tokio::signal::ctrl_c().await;
-    };
-    let terminated = async {
-        match signal(SignalKind::terminate()) {
-            Ok(mut terminate) => {
-                terminate.recv().await;
+async fn refuse_a_second(root: &StateRoot) -> Result<(), Problem> {
+    if !Client::new(root.control_socket()).is_up().await {
+        return Ok(());
+    }
+    let message = format!("a daemon already serves the state root {}", root.path().display());
+    Err(Problem::failed(message).hint("`rp-host status` shows it, `rp-host stop` ends it"))
+}
+
+/// Opens everything. A daemon that is just ending still has the database for a moment.
+async fn open_patiently(
+    root: &StateRoot,
+    settings: &Settings,
+    started: Instant,
+) -> Result<Arc<Host>, Problem> {
+    let end = Instant::now() + ENDING;
+    loop {
+        match Host::open(root.clone(), settings, started).await {
+            Err(problem) if problem.message().contains(IN_USE) && Instant::now() < end => {
+                refuse_a_second(root).await?;
+                tokio::time::sleep(Duration::from_millis(20)).await;
             }
-            Err(_) => std::future::pending().await,
+            opened => return opened,
         }
-    };
+    }
+}
+
+/// Waits until the daemon is to end, and ends it.
+async fn stopped(host: &Host) {
     tokio::select! {
-        () = interrupted => {}
-        () = terminated => {}
+        () = signalled(SignalKind::interrupt()) => {}
+        () = signalled(SignalKind::terminate()) => {}
+        // The terminal it runs in was closed.
+        () = signalled(SignalKind::hangup()) => {}
+        () = signalled(SignalKind::quit()) => {}
         () = host.stop_asked() => {}
+    }
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    tracing::info!("stopping");
+    host.shut_down().await;
+}
+
+async fn signalled(kind: SignalKind) {
+    match signal(kind) {
+        Ok(mut signal) => {
+            signal.recv().await;
+        }
+        Err(_) => std::future::pending().await,
     }
 }
 
@@ -82,7 +115,12 @@ fn start_logging(filter: &str) -> Result<(), Problem> {
         Problem::failed(format!("the setting log is {filter:?}: {error}"))
             .hint("for example info, or info,rp_mesh=debug")
     })?;
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let is_terminal = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(is_terminal)
+        .with_writer(std::io::stderr)
+        .init();
     Ok(())
 }
 

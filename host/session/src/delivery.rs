@@ -269,8 +269,15 @@ impl Delivery {
 
     /// Puts messages in line again, before the rest. The mailbox still lists those that the
     /// harness never took.
-    fn offer_once_more(&mut self, messages: Vec<InFlight>, memory: &mut Memory) {
+    ///
+    /// What the agent has answered is dealt with, whatever the model remembers of it.
+    fn offer_once_more(&mut self, mut messages: Vec<InFlight>, memory: &mut Memory) {
         self.mail = true;
+        let sequences: Vec<u64> = messages.iter().map(|message| message.sequence).collect();
+        match self.mailboxes.answered_among(&self.agent, &sequences) {
+            Ok(answered) => messages.retain(|message| !answered.contains(&message.sequence)),
+            Err(error) => tracing::warn!(%error, "a mailbox could not be read"),
+        }
         if messages.is_empty() {
             return;
         }

@@ -142,12 +142,33 @@ impl History {
         }
     }
 
+    /// The number after which the newest `count` events follow. Numbers have holes where a host
+    /// was killed, so this is not a subtraction.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn before_last(&self, count: usize) -> Result<u64, StoreError> {
+        // What was appended a moment ago may not have reached the table yet.
+        self.0.database.write(|_| Ok(())).await?;
+        let agent = self.0.agent.as_str();
+        self.0.database.read(|transaction| {
+            let table = transaction.open_table(EVENTS)?;
+            let mut first = None;
+            for entry in table.range((agent, 0)..=(agent, u64::MAX))?.rev().take(count) {
+                first = Some(entry?.0.value().1);
+            }
+            Ok(first.map_or(self.last(), |first| first.saturating_sub(1)))
+        })
+    }
+
     /// Appends events. Only one caller appends at a time.
     pub(crate) async fn append(&self, events: Vec<Event>, at_ms: u64) {
         if events.is_empty() {
             return;
         }
         self.reserve(events.len() as u64).await;
+        // What a turn said is to survive the host once the turn is over.
+        let ends_a_turn = events.iter().any(|event| matches!(event, Event::TurnEnded { .. }));
         let mut batch = Vec::with_capacity(events.len());
         let last = {
             let mut recent = self.recent();
@@ -165,9 +186,17 @@ impl History {
             recent.next - 1
         };
         let (agent, limits) = (self.0.agent.clone(), self.0.limits);
-        self.0
-            .database
-            .write_relaxed(move |transaction| store(transaction, &agent, limits, at_ms, &batch));
+        let write =
+            move |transaction: &WriteTransaction| store(transaction, &agent, limits, at_ms, &batch);
+        if ends_a_turn {
+            self.0.database.write_then(write, |outcome| {
+                if let Err(error) = outcome {
+                    tracing::warn!(%error, "events of a session were not written");
+                }
+            });
+        } else {
+            self.0.database.write_relaxed(write);
+        }
         self.0.progress.send_modify(|progress| progress.last = last);
     }
 

@@ -230,6 +230,7 @@ impl Launcher {
     /// Connects a spawned child: record, pipes, and the task that waits for its end.
     fn attach(&self, mut child: Child, record: RunRecord, framing: Framing) -> Process {
         let pid = child.id().unwrap_or_default();
+        prefer_when_memory_runs_out(pid);
         let leader = i32::try_from(pid).ok().and_then(Pid::from_raw);
         let record = leader.map_or(record.clone(), |leader| record.running(leader));
         if let Err(error) = record.write(&self.run_dir) {
@@ -270,6 +271,15 @@ impl Launcher {
             readers,
         }
     }
+}
+
+/// A harness that eats all memory is to be killed before the host and before what a person works
+/// with; what it starts inherits that. There is no limit that fits all: JavaScript engines
+/// reserve far more address space than they use.
+fn prefer_when_memory_runs_out(pid: u32) {
+    const LIKELY: &str = "500";
+    // Only Linux has it, and a container may refuse it.
+    let _ = std::fs::write(format!("/proc/{pid}/oom_score_adj"), LIKELY);
 }
 
 impl Process {

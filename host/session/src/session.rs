@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use rp_engine::Adapter;
 use rp_mesh::AgentId;
 use rp_protocol::session::{Command, Failure, MeshAccess, Reply};
+use rp_store::StoreError;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
@@ -85,6 +86,14 @@ impl Session {
     #[must_use]
     pub fn events_after(&self, sequence: u64) -> HistoryReader {
         self.history.after(sequence)
+    }
+
+    /// The newest `count` events, then those to come.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn last_events(&self, count: usize) -> Result<HistoryReader, StoreError> {
+        Ok(self.history.after(self.history.before_last(count).await?))
     }
 
     /// The number of the newest event; 0 when there is none.

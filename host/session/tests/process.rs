@@ -452,3 +452,14 @@ async fn a_version_is_asked_for_once() {
     }
     assert_eq!(fs::read_to_string(asked).unwrap(), "x\n");
 }
+
+#[tokio::test]
+async fn a_harness_is_the_first_to_be_killed_when_memory_runs_out() {
+    let bench = Bench::new();
+    let mut process = bench.start("read line; cat /proc/self/oom_score_adj");
+    process.write(b"go\n".to_vec()).unwrap();
+    let (story, _) = follow(&mut process).await;
+    let own = fs::read_to_string("/proc/self/oom_score_adj").unwrap();
+    let (own, its): (i32, i32) = (own.trim().parse().unwrap(), story.lines[0].parse().unwrap());
+    assert_eq!(its, own.max(500));
+}

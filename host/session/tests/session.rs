@@ -128,6 +128,7 @@ impl Bench {
             re: None,
             body: RawValue::from_string(format!("\"body {number}\"")).unwrap(),
             origin: Origin::Agent,
+            sender: None,
             expires_at_ms: None,
         };
         let (done, stored) = tokio::sync::oneshot::channel();

@@ -82,7 +82,7 @@ pub enum StoreError {
     },
     /// The disk is full, or too nearly full to start a write safely.
     #[error(
-        "no space left on the disk of {}\nhint: free some disk space; the database goes on by itself once there is room",
+        "the disk of {} is full, or less than 64 MiB are free\nhint: free some disk space; the database goes on by itself once there is room",
         path.display()
     )]
     DiskFull {

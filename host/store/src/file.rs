@@ -1,5 +1,6 @@
 //! The database file: creating it privately, opening it, and opening it again after a failure.
 
+use std::cell::Cell;
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,6 +21,17 @@ const FREE_BYTES_NEEDED: u64 = 64 << 20;
 
 /// What a clean close may need.
 const FREE_BYTES_TO_CLOSE: u64 = 1 << 20;
+
+thread_local! {
+    static EXPECTS_PANIC: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether a panic on this thread is an answer that is waited for: reading a damaged file. A
+/// program's panic hook has nothing to say then.
+#[must_use]
+pub fn expects_panic() -> bool {
+    EXPECTS_PANIC.get()
+}
 
 pub(crate) type Opener = Box<dyn Fn() -> Result<redb::Database, OpenError> + Send + Sync>;
 pub(crate) type FreeSpace = Box<dyn Fn() -> Option<u64> + Send + Sync>;
@@ -192,7 +204,10 @@ fn open_private(path: &Path) -> Result<redb::Database, OpenError> {
             })
             .create_file(file)
     });
-    match catch_unwind(opening) {
+    EXPECTS_PANIC.set(true);
+    let opened = catch_unwind(opening);
+    EXPECTS_PANIC.set(false);
+    match opened {
         Ok(opened) => opened.map_err(|error| OpenError::from_redb(path, error)),
         Err(panic) => {
             Err(OpenError::Damaged { path: path.to_owned(), reason: panic_text(panic.as_ref()) })

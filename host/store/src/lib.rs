@@ -53,6 +53,7 @@ use tokio::sync::{Semaphore, oneshot};
 
 pub use crate::error::{OpenError, StoreError};
 use crate::file::DatabaseFile;
+pub use crate::file::expects_panic;
 use crate::writer::{Job, Tally, TypedWork, Writer};
 
 /// How many durable works, and how many relaxed ones, can wait for the writer.

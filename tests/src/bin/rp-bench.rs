@@ -29,6 +29,10 @@ use tokio::{
 /// Bytes of filler in the body of each message.
 const BODY: usize = 256;
 
+/// What Remote Pi's router in Node.js does with the same load on a machine like the one the bars
+/// were set on, in messages a second. It is not measured here: it is not part of this project.
+const NODE_ROUTER: f64 = 12_000.0;
+
 #[tokio::main]
 async fn main() -> Result<()> {
     let file = PathBuf::from(std::env::args().nth(1).context("give a file for the figures")?);
@@ -50,9 +54,15 @@ struct Table {
 }
 
 impl Table {
+    /// What no program could beat on this machine right now.
+    fn floor(&mut self, what: &str, figure: f64, unit: &str) {
+        println!("{:58} {figure:>12.2} {unit}", format!("floor: {what}"));
+        self.rows.push(json!({ "floor": what, "figure": figure, "unit": unit }));
+    }
+
     fn row(&mut self, what: &str, figure: f64, unit: &str, bar: &str, met: bool) {
         let verdict = if met { "met" } else { "MISSED" };
-        println!("{what:58} {figure:>12.1} {unit:14} bar {bar:28} {verdict}");
+        println!("{what:58} {figure:>12.2} {unit:14} bar {bar:28} {verdict}");
         self.rows
             .push(json!({ "what": what, "figure": figure, "unit": unit, "bar": bar, "met": met }));
     }
@@ -89,17 +99,17 @@ async fn broker(table: &mut Table) -> Result<()> {
     }
     ratios.sort_by(|a, b| (a.0 / a.1).total_cmp(&(b.0 / b.1)));
     let (ours, floor) = *ratios.get(1).context("three rounds")?;
-    table.row("floor: echo over a Unix socket, 4 pairs, window 16", floor, "messages/s", "-", true);
+    table.floor("echo over a Unix socket, 4 pairs, window 16", floor, "messages/s");
     table.row(
         "broker with policy component, 4 pairs, window 16",
         ours,
         "messages/s",
-        "120 k and 1/3 of the floor",
-        ours >= 120_000.0 && ours * 3.0 >= floor,
+        "10 x Node's and 1/3 of the floor",
+        ours >= 10.0 * NODE_ROUTER && ours * 3.0 >= floor,
     );
     let floor = echo_floor(1, 1, 20_000).await?.p50();
     let ours = through_broker(&host.broker(), 9, 1, 1, 20_000).await?.p50();
-    table.row("floor: echo, window 1, p50", floor, "us", "-", true);
+    table.floor("echo, window 1, p50", floor, "us");
     table.row("broker, window 1, p50", ours, "us", "3 x the floor", ours <= 3.0 * floor);
     Ok(())
 }
@@ -288,6 +298,7 @@ async fn durable(table: &mut Table) -> Result<()> {
         };
         latency.record(injected.saturating_sub(accepted).max(1))?;
     }
+    table.floor("one sync of the disk, p99", disk_sync_p99(&host.root())?, "ms");
     let p99 = micros(latency.value_at_quantile(0.99));
     table.row("durable message, accepted to injected, p99", p99, "ms", "under 10 ms", p99 < 10.0);
 
@@ -315,6 +326,21 @@ async fn durable(table: &mut Table) -> Result<()> {
     Ok(())
 }
 
+/// How long the disk takes to keep four kibibytes, in milliseconds.
+fn disk_sync_p99(folder: &Path) -> Result<f64> {
+    use std::io::Write;
+
+    let mut file = fs::File::create(folder.join("sync"))?;
+    let mut latency = Histogram::<u64>::new(3)?;
+    for _ in 0..300 {
+        let start = Instant::now();
+        file.write_all(&[0; 4096])?;
+        file.sync_data()?;
+        latency.record(u64::try_from(start.elapsed().as_micros())?)?;
+    }
+    Ok(micros(latency.value_at_quantile(0.99)) / 1000.0)
+}
+
 async fn wait_for_answer(reader: &mut BufReader<OwnedReadHalf>) -> Result<()> {
     let mut line = String::new();
     loop {
@@ -336,17 +362,23 @@ async fn program(table: &mut Table) -> Result<()> {
     let ready = start.elapsed().as_secs_f64() * 1000.0;
     table.row("serve ready with warm cache", ready, "ms", "under 300 ms", ready < 300.0);
 
+    table.floor("rp-host --version, median", median_ms(&host, "--version").await?, "ms");
+    let median = median_ms(&host, "status").await?;
+    table.row("rp-host status, median", median, "ms", "under 20 ms", median < 20.0);
+    Ok(())
+}
+
+/// How long a command takes from its start to its end.
+async fn median_ms(host: &Host, command: &str) -> Result<f64> {
     let mut times = Vec::new();
     for _ in 0..20 {
         let start = Instant::now();
-        let output = host.run(&["status"]).await?;
-        ensure!(output.code == Some(0), "status failed: {output:?}");
+        let output = host.run(&[command]).await?;
+        ensure!(output.code == Some(0), "{command} failed: {output:?}");
         times.push(start.elapsed().as_secs_f64() * 1000.0);
     }
     times.sort_by(f64::total_cmp);
-    let median = *times.get(10).context("twenty runs")?;
-    table.row("rp-host status, median", median, "ms", "under 20 ms", median < 20.0);
-    Ok(())
+    Ok(*times.get(10).context("twenty runs")?)
 }
 
 /// What an idle daemon costs.
@@ -356,9 +388,17 @@ async fn idle(table: &mut Table) -> Result<()> {
     tokio::time::sleep(Duration::from_secs(2)).await;
     let alone = resident_mib(pid)?;
     table.row("resident memory, no agents", alone, "MiB", "under 40 MB", alone < 38.0);
+    let mut agents = Vec::new();
     for number in 0..10 {
-        create(&host, &format!("idle{number}")).await?;
+        agents.push(create(&host, &format!("idle{number}")).await?);
     }
+    // The same program doing nothing at all: it waits for a line.
+    let nothing = agents[0]["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok());
+    table.floor(
+        "resident memory, the program alone",
+        resident_mib(nothing.context("no pid")?)?,
+        "MiB",
+    );
     tokio::time::sleep(Duration::from_secs(2)).await;
     let each = (resident_mib(pid)? - alone) / 10.0;
     table.row("resident memory per idle agent", each, "MiB", "under 2 MB", each < 1.9);
@@ -419,7 +459,9 @@ fn engine(table: &mut Table) -> Result<()> {
     let figures: Value = serde_json::from_slice(&output.stdout)?;
     let figure = |name: &str| figures[name].as_f64().with_context(|| format!("no {name}"));
     let call = figure("policy_p50_us")?;
+    table.floor("measuring nothing, p50", figure("timing_p50_us")?, "us");
     table.row("policy call, p50", call, "us", "under 3 us", call < 3.0);
+    table.floor("the same lines only read as JSON", figure("json_mb_per_second")?, "MB/s");
     let rate = figure("adapter_mb_per_second")?;
     table.row(
         "adapter: replay of a 10 MB Pi transcript",

@@ -130,6 +130,28 @@ async fn the_pi_adapter_runs_a_turn() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_line_of_16_mib_passes_the_pi_adapter() {
+    let place = Place::new();
+    let adapter = adapter(&place, "pi").await;
+    let mut session = adapter.session(&request()).await.unwrap();
+    session.started().await.unwrap();
+    session.command(1, &prompt("hello")).await.unwrap();
+    let lines = recorded("adapters/pi/transcripts/0.87.1/text.jsonl");
+    let is_begun = |line: &String| {
+        line.contains(r#""type":"message_start""#) && line.contains(r#""role":"assistant""#)
+    };
+    let begun = lines.iter().position(is_begun).unwrap();
+    let long = "x".repeat(16 << 20);
+    let update = format!(
+        r#"{{"type":"message_update","assistantMessageEvent":{{"type":"text_delta","delta":"{long}"}}}}"#
+    );
+    let mut effects = feed(&mut session, &lines[..=begun]).await;
+    effects.extend(feed(&mut session, &[update]).await);
+    effects.extend(feed(&mut session, &lines[begun + 1..]).await);
+    assert!(text_of_turn(&effects).len() >= long.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_default_policy_delivers() {
     let place = Place::new();
     let wasm = tokio::task::block_in_place(|| wasm("default"));

@@ -34,6 +34,10 @@ pub struct Incoming {
     pub body: Box<RawValue>,
     /// What wrote it.
     pub origin: Origin,
+    /// The agent of this host that sent it. With `re`, the message in its mailbox that this one
+    /// answers counts as answered in the very commit that stores this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sender: Option<AgentId>,
     /// When it is to fail if it was not offered to the harness by then, in milliseconds since
     /// the Unix epoch; `None` for never.
     pub expires_at_ms: Option<u64>,

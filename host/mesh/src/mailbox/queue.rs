@@ -9,7 +9,7 @@ use std::time::Instant;
 use redb::WriteTransaction;
 use rp_store::{Database, StoreError};
 
-use super::message::{Accepted, Done, HeldMessage, Incoming, Refused, TraceStep};
+use super::message::{Accepted, Done, HeldMessage, Incoming, Origin, Refused, TraceStep};
 use super::stage::Stage;
 use super::tables::{Marked, Tables, Taken};
 use super::{Shared, lock};
@@ -73,7 +73,8 @@ pub(super) enum Change {
 
 /// What a change did, to be told after the commit.
 enum Effect {
-    Taken(Taken),
+    /// With the message that it answered.
+    Taken(Taken, Option<u64>),
     IsHeld(bool),
     Marked(Vec<(u64, Marked)>),
     Answered(Option<u64>),
@@ -121,7 +122,15 @@ impl Change {
                 let passed = u64::try_from(since.elapsed().as_millis()).unwrap_or(0);
                 let stored_at_ms = now_ms.saturating_add(passed);
                 let taken = tables.accept(agent, message, *now_ms, stored_at_ms)?;
-                Ok(Effect::Taken(taken))
+                // A notice of the router names a message, and does not answer it.
+                let re = message.re.as_ref().filter(|_| message.origin != Origin::Router);
+                let answered = match (&taken, re) {
+                    (Taken::Stored { .. }, Some(re)) => {
+                        tables.answered(message.sender.as_ref(), re, &message.id, *now_ms)?
+                    }
+                    _ => None,
+                };
+                Ok(Effect::Taken(taken, answered))
             }
             Self::Hold { held, .. } => tables.hold(held).map(Effect::IsHeld),
             Self::DropHeld { id } => tables.drop_held(id).map(|()| Effect::Nothing),
@@ -300,7 +309,10 @@ fn conclude(shared: &Shared, run: &Mutex<Run>, is_durable: bool, outcome: Result
 fn settle(shared: &Shared, change: Change, effect: Effect) {
     lock(&shared.queue).release(&change);
     match (change, effect) {
-        (Change::Accept { agent, message, done, .. }, Effect::Taken(taken)) => {
+        (Change::Accept { agent, message, done, .. }, Effect::Taken(taken, answered)) => {
+            if let (Some(sender), Some(sequence)) = (&message.sender, answered) {
+                lock(&shared.index).remove(sender, sequence);
+            }
             let result = match taken {
                 Taken::Stored { sequence } => {
                     let expires_at_ms = message.expires_at_ms;

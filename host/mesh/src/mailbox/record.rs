@@ -161,6 +161,7 @@ impl Record {
             re: self.re,
             body: raw_json(body)?,
             origin: self.origin,
+            sender: None,
             expires_at_ms: self.expires_at_ms,
         })
     }

@@ -111,23 +111,66 @@ async fn a_path_that_is_too_long_is_reported_before_anything_is_created() {
 }
 
 #[tokio::test]
-async fn a_follower_does_not_remove_the_leaders_socket_and_a_displaced_leader_follows() {
+async fn a_follower_does_not_remove_the_leaders_socket() {
     let directory = tempfile::tempdir().unwrap();
-    let first = host(&directory, "first").await;
+    let _first = host(&directory, "first").await;
     let second = host(&directory, "second").await;
     second.mesh.shutdown().await;
+    assert!(directory.path().join("local/broker.sock").exists());
+}
+
+#[tokio::test]
+async fn a_leader_whose_socket_is_removed_binds_another_and_is_found_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let leader = host(&directory, "leader").await;
+    let follower = host(&directory, "follower").await;
+    follower.mesh.join(agent("0b0b0b0b", "/b", "web")).await.unwrap();
+    let mut events = leader.mesh.events();
     let socket = directory.path().join("local/broker.sock");
-    assert!(socket.exists());
-    let mut peer = Client::register(&socket, "peer", "/p").await;
     std::fs::remove_file(&socket).unwrap();
-    let usurper = host(&directory, "third").await;
-    assert_eq!(usurper.mesh.role(), Role::Leader, "nobody is found at the path");
-    // The first notices when anything happens to it.
-    peer.write("{}\n").await;
-    drop(peer);
-    role(&first.mesh, Role::Follower).await;
+    event(&mut events, |event| *event == MeshEvent::RoleChanged(Role::Searching)).await;
+    until_together(&[&leader, &follower]).await;
+    let mut peer = Client::register(&socket, "peer", "/p").await;
+    let listed = async {
+        while !peer.peers().await.contains(&"/b@web".to_owned()) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, listed).await.expect("the follower is back");
+}
+
+#[tokio::test]
+async fn a_leader_whose_path_was_taken_follows_and_so_do_its_followers() {
+    let directory = tempfile::tempdir().unwrap();
+    let leader = host(&directory, "leader").await;
+    let follower = host(&directory, "follower").await;
+    let socket = directory.path().join("local/broker.sock");
+    // Another program put its own socket there, without a moment in between.
+    let elsewhere = directory.path().join("elsewhere");
+    let usurper = tokio::net::UnixListener::bind(&elsewhere).unwrap();
+    std::fs::rename(&elsewhere, &socket).unwrap();
+    let mut guests = Vec::new();
+    for _ in 0..2 {
+        let accepted = tokio::time::timeout(PATIENCE, usurper.accept()).await;
+        guests.push(accepted.expect("both come to it").unwrap());
+    }
     assert!(socket.exists(), "what the usurper bound is not removed");
+
+    // It dies; one of the two leads.
+    drop((usurper, guests));
+    until_together(&[&leader, &follower]).await;
     Client::register(&socket, "peer", "/p").await;
+}
+
+/// Waits until one of these leads and the others follow.
+async fn until_together(hosts: &[&Host]) {
+    let count = |role: Role| hosts.iter().filter(|host| host.mesh.role() == role).count();
+    let together = async {
+        while (count(Role::Leader), count(Role::Follower)) != (1, hosts.len() - 1) {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, together).await.expect("one leader and its followers");
 }
 
 #[tokio::test]

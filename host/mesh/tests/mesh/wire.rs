@@ -188,6 +188,18 @@ async fn messages_to_oneself_nobody_and_the_router_meet_silence() {
 }
 
 #[tokio::test]
+async fn a_peer_that_says_it_is_busy_still_receives() {
+    let mesh = start().await;
+    let mut busy = mesh.peer("busy", "/b").await;
+    let mut api = mesh.peer("api", "/a").await;
+    busy.send("broker", json!({"type": "turn_state", "busy": true})).await;
+    busy.hears_nothing().await;
+    let id = api.send("/b@busy", json!("hello")).await;
+    assert_eq!(api.received_by(&id).await, "/b@busy");
+    assert_eq!(busy.message().await["id"], id);
+}
+
+#[tokio::test]
 async fn addresses_with_colons_of_this_machine_are_local() {
     let mesh = start().await;
     let mut client = mesh.peer("api", "/a").await;

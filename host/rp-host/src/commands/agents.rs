@@ -1,5 +1,6 @@
 //! Commands about the agents this machine keeps.
 
+use futures_util::future::join_all;
 use rp_protocol::session::{Prompt, Reply, Urgency};
 
 use super::Asking;
@@ -30,16 +31,16 @@ impl Asking<'_> {
             model: create.model,
             settings,
         };
-        let agent: api::Agent = self.daemon_running().await?.post("/v1/agents", &request).await?;
+        let client = self.daemon_running().await?;
+        let created = self.patiently("starting the agent", client.post("/v1/agents", &request));
+        let agent: api::Agent = created.await?;
         self.show(&agent, |agent| {
-            let address = agent.address.clone().unwrap_or_else(|| agent.name.clone());
-            let mut text = format!(
-                "created {} ({}, {}) as {}\n",
-                agent.name,
-                agent.id,
-                agent.harness,
-                safe(&address)
-            );
+            let address = match &agent.address {
+                Some(address) => format!(" as {}", safe(address)),
+                None => "; it is not on the mesh yet".to_owned(),
+            };
+            let (name, id, harness) = (safe(&agent.name), &agent.id, &agent.harness);
+            let mut text = format!("created {name} ({id}, {harness}){address}\n");
             if let Some(detail) = &agent.detail {
                 text.push_str(&format!("it is {}: {}\n", agent.state, safe(detail)));
             }
@@ -51,9 +52,12 @@ impl Asking<'_> {
     pub(super) async fn remove(&self, wanted: &str) -> Result<(), Problem> {
         let client = self.daemon_running().await?;
         let agent = self.find(&client, wanted).await?;
-        let removed: api::Agent = client.delete(&format!("/v1/agents/{}", agent.id)).await?;
+        let path = format!("/v1/agents/{}", agent.id);
+        let removed: api::Agent =
+            self.patiently("waiting for the agent to end", client.delete(&path)).await?;
         self.show(&removed, |agent| {
-            format!("removed {} ({}); its folder {} is untouched", agent.name, agent.id, agent.cwd)
+            let (name, id, folder) = (safe(&agent.name), &agent.id, safe(&agent.cwd));
+            format!("removed {name} ({id}); its folder {folder} is untouched")
         })
     }
 
@@ -89,14 +93,36 @@ impl Asking<'_> {
         }
     }
 
+    /// Does the same to one agent or to all, at the same time; what fails with one does not keep
+    /// the others from it.
     async fn change(&self, what: &str, wanted: Option<&str>) -> Result<(), Problem> {
-        let client = self.daemon_running().await?;
-        let mut changed = Vec::new();
-        for agent in self.chosen(&client, wanted).await? {
-            let path = format!("/v1/agents/{}/{what}", agent.id);
-            changed.push(client.post::<api::Agent>(&path, &()).await?);
+        let client = &self.daemon_running().await?;
+        let chosen = self.chosen(client, wanted).await?;
+        let changing = chosen.iter().map(|agent| async move {
+            let changed = client.post(&format!("/v1/agents/{}/{what}", agent.id), &()).await;
+            changed.map_err(|problem: Problem| (agent.name.clone(), problem))
+        });
+        let outcomes =
+            self.patiently(&format!("{what}: waiting for the agents"), join_all(changing)).await;
+        let (mut changed, mut failed) = (Vec::<api::Agent>::new(), Vec::new());
+        for outcome in outcomes {
+            match outcome {
+                Ok(agent) => changed.push(agent),
+                Err(problem) => failed.push(problem),
+            }
         }
-        self.show(&serde_json::json!({ "agents": changed }), |_| agents_table(&changed))
+        if !changed.is_empty() || failed.is_empty() {
+            self.show(&serde_json::json!({ "agents": changed }), |_| agents_table(&changed))?;
+        }
+        match failed.as_slice() {
+            [] => Ok(()),
+            [(_, problem)] => Err(problem.clone()),
+            several => {
+                let names: Vec<_> = several.iter().map(|(name, _)| safe(name)).collect();
+                Err(Problem::failed(format!("could not {what} {}", names.join(", ")))
+                    .hint("`rp-host daemons` says why"))
+            }
+        }
     }
 
     async fn prompt(&self, wanted: &str, text: String) -> Result<(), Problem> {
@@ -104,8 +130,10 @@ impl Asking<'_> {
         let agent = self.find(&client, wanted).await?;
         let prompt = Prompt { text, images: Vec::new(), urgency: Urgency::WhenIdle };
         let path = format!("/v1/agents/{}/commands", agent.id);
-        let reply: Reply = client.post(&path, &api::RunCommand::Prompt(prompt)).await?;
-        self.show(&reply, |_| format!("{} took the prompt", agent.name))
+        let command = api::RunCommand::Prompt(prompt);
+        let taken = self.patiently("waiting for the harness", client.post(&path, &command));
+        let reply: Reply = taken.await?;
+        self.show(&reply, |_| format!("{} took the prompt", safe(&agent.name)))
     }
 }
 

@@ -63,7 +63,11 @@ impl Asking<'_> {
     }
 
     pub(super) async fn harnesses(&self) -> Result<(), Problem> {
-        let listing: api::Harnesses = self.daemon_running().await?.get("/v1/harnesses").await?;
+        let client = self.daemon_running().await?;
+        let asked = self.patiently("asking the harnesses for their versions", async {
+            client.get::<api::Harnesses>("/v1/harnesses").await
+        });
+        let listing = asked.await?;
         self.show(&listing, |listing| {
             let rows: Vec<_> = listing.harnesses.iter().map(harness_row).collect();
             table(&["harness", "version", "tested with", "about"], &rows)
@@ -135,7 +139,10 @@ fn harness_row(harness: &api::Harness) -> Vec<String> {
         }
         Some(_) if harness.description.tested.is_empty() => "part of rp-host".to_owned(),
         Some(_) => "not a tested version; it may still work".to_owned(),
-        None => format!("not installed: {}", harness.description.install),
+        None => match &harness.installed {
+            Some(path) => format!("{} does not say its version", safe(path)),
+            None => format!("not installed: {}", harness.description.install),
+        },
     };
     vec![
         harness.description.name.clone(),

@@ -1,5 +1,7 @@
 //! Commands about messages: who can be written to, sending, and what became of what was sent.
 
+use std::io::IsTerminal;
+
 use serde_json::Value;
 
 use super::{Asking, url_part};
@@ -7,7 +9,8 @@ use crate::{
     api,
     cli::{Held, Send, Stage},
     client::Client,
-    problem::Problem,
+    output,
+    problem::{Problem, While},
     render::{clock, duration, safe, table},
 };
 
@@ -37,7 +40,7 @@ impl Asking<'_> {
                 Problem::usage(format!("--body is not JSON: {error}"))
                     .hint("leave out --body to send plain text")
             })?,
-            None => Value::String(send.text.join(" ")),
+            None => Value::String(text_of(&send.text)?),
         };
         let client = self.daemon_running().await?;
         let to = api::Destination::One(send.address);
@@ -49,6 +52,10 @@ impl Asking<'_> {
             return Err(refused);
         }
         if let Some(stage) = send.wait {
+            // Whoever gives up waiting can still follow the message.
+            if std::io::stderr().is_terminal() {
+                output::note(&format!("{}, waiting until it is {}", sent.id, stage.name()));
+            }
             wait(&client, &sent.id, stage, send.timeout).await?;
         }
         self.show(&sent, outcomes)
@@ -122,6 +129,14 @@ impl Asking<'_> {
     }
 }
 
+/// The words of a message; `-` alone stands for standard input.
+fn text_of(words: &[String]) -> Result<String, Problem> {
+    if words != ["-"] {
+        return Ok(words.join(" "));
+    }
+    std::io::read_to_string(std::io::stdin()).doing("read the message from standard input")
+}
+
 /// Waits until a message has come to a stage.
 async fn wait(client: &Client, id: &str, stage: Stage, seconds: u64) -> Result<(), Problem> {
     let stage = stage.name();
@@ -163,7 +178,12 @@ fn refusal(sent: &api::Sent) -> Option<Problem> {
     if sent.outcomes.iter().any(api::Outcome::reached_somebody) {
         return None;
     }
-    let outcome = sent.outcomes.first()?;
+    let Some(outcome) = sent.outcomes.first() else {
+        return Some(
+            Problem::failed("the message reached nobody")
+                .hint("a broadcast goes to those in the sender's folder; name the agents instead"),
+        );
+    };
     let to = safe(&outcome.to);
     let problem = match outcome.status.as_str() {
         "unknown" => Problem::failed(format!("nobody on the mesh has the address {to}")),

@@ -1,5 +1,7 @@
 //! The agents this machine keeps: their registry, their sessions and what these are told.
 
+use std::sync::PoisonError;
+
 use futures_util::{Stream, stream};
 use rp_mesh::AgentId;
 use rp_protocol::session::{Command, Failure, FailureKind, Reply};
@@ -11,6 +13,15 @@ use crate::{
     problem::{Problem, While},
     registry::{Entry, Registry},
 };
+
+/// Where a reader of a session's events begins.
+#[derive(Debug, Clone, Copy)]
+pub enum EventsFrom {
+    /// Behind the event with this number.
+    After(u64),
+    /// So many events before the newest.
+    Last(usize),
+}
 
 impl Host {
     /// One agent.
@@ -31,7 +42,10 @@ impl Host {
         let agent = id.parse::<AgentId>().ok();
         let session = agent.as_ref().and_then(|id| self.sessions.get(id));
         let status = session.map(|session| session.status()).unwrap_or_default();
-        let (state, detail) = phase(&status.phase);
+        let (state, detail) = match self.why_unusable(&id) {
+            Some(problem) => ("failed", Some(problem.to_string())),
+            None => phase(&status.phase),
+        };
         api::Agent {
             name: entry.name(),
             address: agent.as_ref().and_then(|id| self.mesh.address(id)),
@@ -59,10 +73,13 @@ impl Host {
         if program.is_none() {
             let description = adapter.describe();
             return Err(Problem::failed(format!(
-                "{} is not installed: there is no program {} on PATH",
+                "{} is not installed: there is no program {} on the daemon's PATH",
                 description.title, description.program
             ))
-            .hint(description.install.clone()));
+            .hint(format!(
+                "{}; if it is on yours, `rp-host stop` and try again",
+                description.install
+            )));
         }
         let mut entry = Entry::new(&create.folder, create.name, harness)?;
         entry.model = create.model;
@@ -94,6 +111,8 @@ impl Host {
     /// Stops an agent and keeps it no longer. Its history and its mailbox go too.
     pub async fn remove(&self, id: &str) -> Result<api::Agent, Problem> {
         let entry = self.entry(id).await?;
+        // On a full disk nothing of this works; find out before anything is undone.
+        self.mailboxes.settled().await.doing(format!("remove {}", entry.name()))?;
         self.take_down(&entry).await?;
         self.forget(id).await?;
         Ok(self.describe(&entry))
@@ -101,10 +120,12 @@ impl Host {
 
     async fn take_down(&self, entry: &Entry) -> Result<(), Problem> {
         let id = agent_id(&entry.id())?;
-        self.mesh.leave(&id);
         self.sessions.remove(&id, true).await.doing(format!("stop {}", entry.name()))?;
+        self.mesh.leave(&id);
         self.mailboxes.remove(&id).await.doing(format!("empty the mailbox of {}", entry.name()))?;
         self.tokens.forget(&entry.id());
+        let mut unusable = self.unusable.lock().unwrap_or_else(PoisonError::into_inner);
+        unusable.remove(&entry.id());
         Ok(())
     }
 
@@ -137,8 +158,8 @@ impl Host {
     fn session(&self, entry: &Entry) -> Result<Session, Problem> {
         let id = agent_id(&entry.id())?;
         self.sessions.get(&id).ok_or_else(|| {
-            Problem::failed(format!("{} has no session", entry.name()))
-                .hint("its harness may be unknown to this version; the log says more")
+            let why = self.why_unusable(&entry.id());
+            why.unwrap_or_else(|| Problem::failed(format!("{} is being removed", entry.name())))
         })
     }
 
@@ -171,20 +192,18 @@ impl Host {
         self.session(&self.entry(id).await?)?.command(command).await.map_err(problem)
     }
 
-    /// The number of the newest event of an agent's session.
-    pub async fn last_event(&self, id: &str) -> Result<api::LastEvent, Problem> {
-        let session = self.session(&self.entry(id).await?)?;
-        Ok(api::LastEvent { sequence: session.last_event() })
-    }
-
-    /// The events of an agent's session after a number, then the live ones. Numbers that are
+    /// The events of an agent's session after a number, or the newest ones, then the live ones. Numbers that are
     /// no longer kept are passed over: the next number tells.
     pub async fn events(
         &self,
         id: &str,
-        after: u64,
+        from: EventsFrom,
     ) -> Result<impl Stream<Item = api::NumberedEvent> + use<>, Problem> {
-        let reader = self.session(&self.entry(id).await?)?.events_after(after);
+        let session = self.session(&self.entry(id).await?)?;
+        let reader = match from {
+            EventsFrom::After(number) => session.events_after(number),
+            EventsFrom::Last(count) => session.last_events(count).await.doing("read its events")?,
+        };
         Ok(stream::unfold(reader, |mut reader| async move {
             loop {
                 if let HistoryItem::Event(recorded) = reader.next().await? {

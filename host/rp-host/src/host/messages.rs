@@ -68,17 +68,24 @@ impl Host {
         })
     }
 
-    /// The newest messages of a mailbox, also those that were taken, oldest first. Looking into
-    /// their own mailbox, a person has read them.
+    /// The newest messages of a mailbox, also those that were taken, oldest first. A person who
+    /// looks into their own mailbox has read what is shown; while there is more than one listing
+    /// can show, they see the oldest that they have not read.
     pub fn inbox(&self, id: &str) -> Result<api::Inbox, Problem> {
         let agent = mailbox_id(id)?;
-        let letters = self.letters(&agent)?;
-        if agent == AgentId::person() {
-            let unread = letters.iter().filter(|letter| letter.stage.is_waiting());
-            let sequences: Vec<_> = unread.map(|letter| letter.sequence).collect();
-            self.mark_read(&agent, &sequences);
+        if agent != AgentId::person() {
+            let letters = self.letters(&agent)?;
+            return Ok(api::Inbox { messages: letters.iter().map(message).collect() });
         }
-        Ok(api::Inbox { messages: letters.iter().map(message).collect() })
+        let unread = self.mailboxes.pending(&agent, LISTED).doing("read the mailbox")?;
+        let messages = if unread.len() < LISTED {
+            self.letters(&agent)?.iter().map(message).collect()
+        } else {
+            unread.iter().map(waiting_message).collect()
+        };
+        let sequences: Vec<_> = unread.iter().map(|pending| pending.sequence).collect();
+        self.mark_read(&agent, &sequences);
+        Ok(api::Inbox { messages })
     }
 
     /// The messages that wait in an agent's mailbox, oldest first. With `take` they count as
