@@ -105,6 +105,10 @@ async fn the_model_of_one_pi_asks_the_other_and_reads_the_answer() {
         let asked = asked.filter(|message| message["body"] == question.as_str());
         let ids: Vec<_> = asked.map(|message| message["id"].as_str().unwrap()).collect();
         assert_eq!(ids.len(), 1, "{inbox}");
+        let names_it = format!("re={})", ids[0]);
+        assert!(seen.last_user_text.contains(&names_it), "it reads what was answered");
+        let knows_the_skill = seen.body.to_string().contains("skills/agent-network/SKILL.md");
+        assert!(knows_the_skill, "the model is told where the skill is");
         trace_until(&scene.host, ids[0], "answered").await;
         assert_eq!(scene.times_in_history(other, ids[0]).await, 1);
     }

@@ -53,6 +53,11 @@ impl Cache {
         Ok(component)
     }
 
+    /// Whether there is a compiled form of `wasm`. It is not looked into.
+    pub(crate) fn has(&self, engine: &Engine, wasm: &[u8]) -> bool {
+        self.code(&name(engine, wasm)).exists()
+    }
+
     fn load(&self, engine: &Engine, name: &str) -> Option<Component> {
         let path = self.code(name);
         let code = match fs::read(&path) {

@@ -87,6 +87,11 @@ impl Engine {
         })))
     }
 
+    /// Whether the cache has the compiled form of a component. It is checked when it is loaded.
+    pub fn has_compiled(&self, wasm: &[u8]) -> bool {
+        self.0.cache.has(&self.0.wasmtime, wasm)
+    }
+
     /// Loads a harness adapter and asks it what it is. `id` names it in logs and must be
     /// usable as the name of a file.
     pub async fn load_adapter(

@@ -97,14 +97,15 @@ impl ComponentLog {
         &self.component
     }
 
-    /// Writes one line, unless the component wrote too many in this second.
+    /// Writes one line, unless the component wrote too many in this second. What a component says
+    /// may be anything, so the host's own log has it at debug level only.
     pub(crate) fn write(&self, level: Level, session: &str, text: &str) {
-        self.write_at(level, session, text, Instant::now());
+        self.write_at(level, Level::Debug, session, text, Instant::now());
     }
 
     /// Writes down how an instance ended, with where it happened.
     pub(crate) fn ended(&self, session: &str, error: &CallError) {
-        self.write(Level::Error, session, &error.to_string());
+        self.write_at(Level::Error, Level::Error, session, &error.to_string(), Instant::now());
         if let CallError::Trap { backtrace, .. } = error {
             for line in backtrace.lines() {
                 self.write(Level::Error, session, line);
@@ -112,11 +113,11 @@ impl ComponentLog {
         }
     }
 
-    fn write_at(&self, level: Level, session: &str, text: &str, now: Instant) {
+    fn write_at(&self, level: Level, traced: Level, session: &str, text: &str, now: Instant) {
         let mut inner = lock(&self.inner);
         self.report_dropped(&mut inner, now);
         if inner.rate.admit(now) {
-            self.emit(&mut inner.file, level, session, &one_line(text));
+            self.emit(&mut inner.file, level, traced, session, &one_line(text));
         }
     }
 
@@ -128,18 +129,19 @@ impl ComponentLog {
 
     fn report_dropped(&self, inner: &mut Inner, now: Instant) {
         if let Some(count) = inner.rate.dropped(now) {
-            self.emit(&mut inner.file, Level::Warn, "", &format!("dropped {count} lines"));
+            let text = format!("dropped {count} lines");
+            self.emit(&mut inner.file, Level::Warn, Level::Warn, "", &text);
         }
     }
 
-    fn emit(&self, file: &mut LogFile, level: Level, session: &str, text: &str) {
+    fn emit(&self, file: &mut LogFile, level: Level, traced: Level, session: &str, text: &str) {
         let component = self.component.as_str();
         macro_rules! event {
             ($name:ident) => {
                 tracing::$name!(target: "rp_component", component, session, "{text}")
             };
         }
-        match level {
+        match traced {
             Level::Trace => event!(trace),
             Level::Debug => event!(debug),
             Level::Info => event!(info),
@@ -318,9 +320,9 @@ mod tests {
         let log = Logs::new(folder.path().to_owned()).component("demo");
         let start = Instant::now();
         for number in 0..1000 {
-            log.write_at(Level::Info, "scout", &format!("line {number}"), start);
+            log.write_at(Level::Info, Level::Debug, "scout", &format!("line {number}"), start);
         }
-        log.write_at(Level::Info, "scout", "later", start + Duration::from_secs(2));
+        log.write_at(Level::Info, Level::Debug, "scout", "later", start + Duration::from_secs(2));
         let text = text(folder.path());
         assert_eq!(text.lines().count(), 202);
         assert!(text.lines().nth(199).unwrap().ends_with("Z INFO scout line 199"));
@@ -334,7 +336,7 @@ mod tests {
         let log = Logs::new(folder.path().to_owned()).component("demo");
         let start = Instant::now();
         for _ in 0..201 {
-            log.write_at(Level::Info, "", "line", start);
+            log.write_at(Level::Info, Level::Debug, "", "line", start);
         }
         drop(log);
         assert!(text(folder.path()).ends_with("Z WARN - dropped 1 lines\n"));
@@ -349,7 +351,7 @@ mod tests {
         for _ in 0..20 {
             now += Duration::from_secs(1);
             for _ in 0..LINES_PER_SECOND {
-                log.write_at(Level::Debug, "", &long, now);
+                log.write_at(Level::Debug, Level::Debug, "", &long, now);
             }
         }
         let size = |name: &str| fs::metadata(folder.path().join(name)).unwrap().len();

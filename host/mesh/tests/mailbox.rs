@@ -9,7 +9,7 @@
 )]
 
 use std::collections::HashSet;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
@@ -490,16 +490,17 @@ async fn messages_survive_kill_minus_nine_and_none_that_was_injected_comes_again
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut lines = BufReader::new(helper.stdout.take().unwrap()).lines();
-        let mut printed: Vec<String> =
-            lines.by_ref().map_while(Result::ok).take(60 + 331 * round).collect();
+        let mut output = BufReader::new(helper.stdout.take().unwrap());
+        let mut printed = String::new();
+        for _ in 0..60 + 331 * round {
+            output.read_line(&mut printed).unwrap();
+        }
         helper.kill().unwrap();
-        // The last line may be torn.
-        let mut rest: Vec<String> = lines.map_while(Result::ok).collect();
-        rest.pop();
-        printed.append(&mut rest);
+        output.read_to_string(&mut printed).unwrap();
         helper.wait().unwrap();
-        for line in printed {
+        // What has no end was torn by the kill. A whole line counts: what it says has happened.
+        let whole = printed.rsplit_once('\n').map_or("", |(whole, _torn)| whole);
+        for line in whole.lines() {
             match line.split_once(' ') {
                 Some(("stored", id)) => drop(stored.insert(id.to_owned())),
                 Some(("injected", id)) => {

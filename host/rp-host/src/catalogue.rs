@@ -29,14 +29,10 @@ pub struct Catalogue {
 impl Catalogue {
     /// Loads every component that ships with the program.
     pub async fn load(root: &StateRoot) -> Result<Self, Problem> {
-        let engine = Engine::new(EngineConfig {
-            cache_dir: root.cache(),
-            cache_key: cache_key(root)?,
-            log_dir: root.logs(),
-            limits: Limits::default(),
-        })
-        .doing("start the component engine")?;
-
+        let engine = engine(root)?;
+        if !COMPONENTS.iter().all(|component| engine.has_compiled(component.bytes)) {
+            compile_apart().await;
+        }
         let loading: Vec<_> = COMPONENTS
             .iter()
             .map(|component| (component, tokio::spawn(load(engine.clone(), component))))
@@ -130,6 +126,43 @@ impl Catalogue {
         let state = failed.map_or_else(|| "ready".to_owned(), |error| format!("failed: {error}"));
         api::Component { state, ..component.clone() }
     }
+}
+
+/// Compiles every component that ships with the program and keeps that for the daemon.
+pub async fn compile(root: &StateRoot) -> Result<(), Problem> {
+    let engine = engine(root)?;
+    for component in COMPONENTS {
+        let compiled = load(engine.clone(), component).await;
+        compiled.doing(format!("compile the component {}", component.id))?;
+    }
+    Ok(())
+}
+
+/// Has a process of its own do that: compiling needs more memory than all the rest, and a daemon
+/// that runs for months would keep it. If it fails, the daemon compiles itself.
+async fn compile_apart() {
+    tracing::info!("compiling the components");
+    let done = async {
+        let program = std::env::current_exe()?;
+        let mut command = tokio::process::Command::new(program);
+        command.arg("compile-components").stdin(std::process::Stdio::null()).kill_on_drop(true);
+        command.status().await
+    };
+    match done.await {
+        Ok(status) if status.success() => {}
+        Ok(status) => tracing::warn!(%status, "the components were not compiled apart"),
+        Err(error) => tracing::warn!(%error, "the components were not compiled apart"),
+    }
+}
+
+fn engine(root: &StateRoot) -> Result<Engine, Problem> {
+    Engine::new(EngineConfig {
+        cache_dir: root.cache(),
+        cache_key: cache_key(root)?,
+        log_dir: root.logs(),
+        limits: Limits::default(),
+    })
+    .doing("start the component engine")
 }
 
 enum Loaded {

@@ -127,6 +127,9 @@ Started by harnesses, not by people. The daemon hands over RP_AGENT_ID and RP_AG
     /// The scripted agent behind the `demo` harness
     #[command(hide = true)]
     DemoAgent,
+    /// Compile the components for the daemon, which starts this itself
+    #[command(hide = true)]
+    CompileComponents,
 }
 
 #[derive(Debug, Args)]

@@ -60,6 +60,7 @@ pub async fn run(root: &StateRoot, global: &Global, command: Command) -> Result<
         Command::Serve
         | Command::Mcp
         | Command::DemoAgent
+        | Command::CompileComponents
         | Command::Completions { .. }
         | Command::Manual { .. } => Err(Problem::failed("this command needs no daemon")),
     }

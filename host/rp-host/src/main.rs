@@ -72,6 +72,7 @@ fn run(cli: Cli) -> Result<(), Problem> {
         match cli.command {
             Command::Serve => serve::serve(&root, started).await,
             Command::Mcp => mcp::serve(&root).await,
+            Command::CompileComponents => catalogue::compile(&root).await,
             command => commands::run(&root, &cli.global, command).await,
         }
     });

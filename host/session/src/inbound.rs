@@ -3,8 +3,7 @@
 use rp_mesh::Origin;
 use rp_protocol::session::{Message, Role};
 
-/// Begins the line that says where a message comes from.
-const HEADER: &str = "[mesh] message from ";
+use crate::header::{guarded, header, header_id, quoted};
 
 /// What is shown of a message.
 #[derive(Debug, Clone, Copy)]
@@ -20,12 +19,12 @@ pub(crate) struct Shown<'a> {
 /// The text of one message: its provenance, its body, and how to answer.
 pub(crate) fn render(message: Shown<'_>) -> String {
     let Shown { from, origin, id, re, body } = message;
-    let from = quoted(from);
-    let reference = re.map(|re| format!(", re={re}")).unwrap_or_default();
     let hint = match (re, origin) {
         (_, Origin::Router) => "(A notice of the mesh itself; it cannot be answered.)".to_owned(),
         (Some(re), _) => format!("(This answers your message {re} and needs no answer.)"),
-        (None, _) => format!("(To answer, use agent_send with to={from} and re=\"{id}\".)"),
+        (None, _) => {
+            format!("(To answer, use agent_send with to={} and re=\"{id}\".)", quoted(from))
+        }
     };
     let origin = match origin {
         Origin::Agent => "agent",
@@ -33,7 +32,7 @@ pub(crate) fn render(message: Shown<'_>) -> String {
         Origin::Router => "mesh",
     };
     let body = guarded(&body_text(body));
-    format!("{HEADER}{from} ({origin}, id={id}{reference})\n{body}\n\n{hint}")
+    format!("{}\n{body}\n\n{hint}", header(from, origin, id, re))
 }
 
 /// A JSON string as its text, other JSON as it is.
@@ -41,32 +40,10 @@ fn body_text(body: &str) -> String {
     serde_json::from_str::<String>(body).unwrap_or_else(|_| body.trim().to_owned())
 }
 
-fn quoted(text: &str) -> String {
-    serde_json::to_string(text).unwrap_or_default()
-}
-
-/// Marks lines of a body that could be taken for a header, so that nobody can pass off words
-/// as somebody else's.
-fn guarded(body: &str) -> String {
-    body.split_inclusive(['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}'])
-        .flat_map(|line| [if line.trim_start().starts_with("[mesh]") { "| " } else { "" }, line])
-        .collect()
-}
-
 /// Whether the conversation holds the message with this id.
 pub(crate) fn is_in_history(history: &[Message], id: &str) -> bool {
     let shown = history.iter().filter(|message| message.role == Role::User);
     shown.flat_map(|message| message.text.lines()).any(|line| header_id(line) == Some(id))
-}
-
-/// The id in a header line.
-fn header_id(line: &str) -> Option<&str> {
-    let rest = line.strip_prefix(HEADER)?;
-    let mut address = serde_json::Deserializer::from_str(rest).into_iter::<String>();
-    address.next()?.ok()?;
-    let (_, rest) = rest.get(address.byte_offset()..)?.split_once(" (")?;
-    let (_, rest) = rest.split_once(", id=")?;
-    rest.split([',', ')']).next()
 }
 
 #[cfg(test)]

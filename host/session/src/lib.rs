@@ -11,6 +11,7 @@ mod commands;
 mod delivery;
 mod environment;
 pub mod framing;
+mod header;
 mod history;
 mod inbound;
 mod memory;

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
     process::Stdio,
     sync::{Mutex, PoisonError},
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -22,10 +22,20 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// What is read of an answer, in bytes.
 const ANSWER: u64 = 64 << 10;
 
+/// How long a program that gave no version is not asked again.
+const FORGET: Duration = Duration::from_secs(60);
+
 /// Versions by program, its time of change, and the arguments it was asked with.
 #[derive(Debug, Default)]
 pub struct Versions {
-    known: Mutex<HashMap<Key, String>>,
+    known: Mutex<HashMap<Key, Known>>,
+}
+
+/// What a program said when it was asked.
+#[derive(Debug, Clone)]
+enum Known {
+    Version(String),
+    NothingAt(Instant),
 }
 
 /// Version managers put one program on PATH that becomes another by folder, and by what else
@@ -45,14 +55,18 @@ impl Versions {
         let changed = program.metadata().and_then(|found| found.modified()).ok()?;
         let key =
             (program.to_owned(), changed, arguments.to_vec(), cwd.to_owned(), environment.to_vec());
-        if let Some(known) = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
-            return Some(known.clone());
+        match self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
+            Some(Known::Version(version)) => return Some(version.clone()),
+            Some(Known::NothingAt(when)) if when.elapsed() < FORGET => return None,
+            _ => {}
         }
-        let version = ask(program, arguments, environment, cwd).await?;
+        let version = ask(program, arguments, environment, cwd).await;
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.retain(|(path, time, ..), _| path != program || *time == changed);
-        known.insert(key, version.clone());
-        Some(version)
+        let answer =
+            version.clone().map_or_else(|| Known::NothingAt(Instant::now()), Known::Version);
+        known.insert(key, answer);
+        version
     }
 }
 

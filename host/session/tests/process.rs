@@ -463,3 +463,11 @@ async fn a_harness_is_the_first_to_be_killed_when_memory_runs_out() {
     let (own, its): (i32, i32) = (own.trim().parse().unwrap(), story.lines[0].parse().unwrap());
     assert_eq!(its, own.max(500));
 }
+
+#[test]
+fn the_usual_times_are_those_of_a_patient_host() {
+    let timing = Timing::default();
+    assert_eq!(timing.term_grace, Duration::from_secs(5));
+    assert_eq!(timing.restarts.delays, [1, 5, 30, 300].map(Duration::from_secs));
+    assert_eq!(timing.restarts.healthy_after, Duration::from_secs(60));
+}

@@ -633,6 +633,17 @@ fn remembered(bench: &Bench) -> Vec<u64> {
     kept.lines().flat_map(numbers_in).collect()
 }
 
+/// Waits until it holds these; it is written a moment after the turn has seen them.
+async fn remembers(bench: &Bench, numbers: &[u64], moment: &str) {
+    let saved = async {
+        while remembered(bench).len() < numbers.len() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let _ = tokio::time::timeout(PATIENCE, saved).await;
+    assert_eq!(remembered(bench), numbers, "{moment}");
+}
+
 /// A session of Pi that has a conversation to come back to.
 async fn pi_with_a_past() -> Bench {
     let bench = Bench::pi().await;
@@ -653,7 +664,7 @@ async fn a_conversation_is_resumed_and_its_messages_are_not_told_again() {
     bench.phase(|phase| matches!(phase, Phase::BackingOff { .. })).await;
     bench.post(3).await;
     bench.reaches(3, Stage::TurnSeen).await;
-    assert_eq!(remembered(&bench), [1, 2, 3]);
+    remembers(&bench, &[1, 2, 3], "die-when-saved").await;
     assert_eq!(bench.heard().concat(), [1, 2, 3]);
     let started = fs::read_to_string(bench.file("started")).unwrap();
     assert!(started.lines().last().unwrap().contains("--session"), "{started}");
@@ -668,7 +679,7 @@ async fn a_message_that_was_taken_and_forgotten_is_told_again() {
         bench.phase(|phase| matches!(phase, Phase::BackingOff { .. })).await;
         bench.post(3).await;
         bench.reaches(3, Stage::TurnSeen).await;
-        assert_eq!(remembered(&bench), [1, 2, 3], "{moment}");
+        remembers(&bench, &[1, 2, 3], moment).await;
     }
 }
 
@@ -699,7 +710,7 @@ async fn a_host_that_dies_at_any_moment_tells_each_message_once() {
         let bench = Bench { sessions, session, mailboxes, ..bench };
         bench.post(3).await;
         bench.reaches(3, Stage::TurnSeen).await;
-        assert_eq!(remembered(&bench), [1, 2, 3], "{moment}");
+        remembers(&bench, &[1, 2, 3], moment).await;
     }
 }
 

@@ -35,6 +35,9 @@ const NODE_ROUTER: f64 = 12_000.0;
 
 #[tokio::main]
 async fn main() -> Result<()> {
+    if std::env::args().nth(1).as_deref() == Some("forward") {
+        return forward(std::env::args().nth(2).context("give a socket")?.as_ref()).await;
+    }
     let file = PathBuf::from(std::env::args().nth(1).context("give a file for the figures")?);
     let mut table = Table::default();
     broker(&mut table).await?;
@@ -108,6 +111,8 @@ async fn broker(table: &mut Table) -> Result<()> {
         ours >= 10.0 * NODE_ROUTER && ours * 3.0 >= floor,
     );
     let floor = echo_floor(1, 1, 20_000).await?.p50();
+    let forwarder = through_forwarder(20_000).await?.p50();
+    table.floor("the same through a process that only forwards, p50", forwarder, "us");
     let ours = through_broker(&host.broker(), 9, 1, 1, 20_000).await?.p50();
     table.floor("echo, window 1, p50", floor, "us");
     table.row("broker, window 1, p50", ours, "us", "3 x the floor", ours <= 3.0 * floor);
@@ -137,6 +142,32 @@ async fn echo_floor(pairs: usize, window: usize, messages: usize) -> Result<Load
         ends.push((None, (BufReader::with_capacity(65536, reader), writer, "y".to_owned())));
     }
     load(ends, window, messages).await
+}
+
+/// Bytes of the first connection go to the second and back: what two wake-ups of another process
+/// cost, whatever it does.
+async fn forward(path: &Path) -> Result<()> {
+    let listener = UnixListener::bind(path)?;
+    let (mut one, _) = listener.accept().await?;
+    let (mut two, _) = listener.accept().await?;
+    tokio::io::copy_bidirectional(&mut one, &mut two).await?;
+    Ok(())
+}
+
+async fn through_forwarder(messages: usize) -> Result<Load> {
+    let folder = tempfile::tempdir_in("/tmp")?;
+    let path = folder.path().join("forward");
+    let mut command = tokio::process::Command::new(std::env::current_exe()?);
+    let _forwarder = command.arg("forward").arg(&path).kill_on_drop(true).spawn()?;
+    let connect = async || loop {
+        match UnixStream::connect(&path).await {
+            Ok(stream) => return stream.into_split(),
+            Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+        }
+    };
+    let ((_kept, writer), (reader, _also_kept)) = (connect().await, connect().await);
+    let end = (BufReader::with_capacity(65536, reader), writer, "y".to_owned());
+    load(vec![(None, end)], 1, messages).await
 }
 
 async fn through_broker(

@@ -241,11 +241,12 @@ pub(super) fn phase(phase: &Phase) -> (&'static str, Option<String>) {
         Phase::Stopping => ("stopping", None),
         Phase::BackingOff { until_ms, attempt, reason } => {
             let seconds = until_ms.saturating_sub(now_ms()).div_ceil(1_000);
-            ("backing-off", Some(format!("{reason}; start {attempt} again in {seconds} s")))
+            let reason = reason.replace('\n', " ");
+            ("backing-off", Some(format!("{reason}; restart {attempt} in {seconds} s")))
         }
         Phase::Failed { reason, hint } => {
             let hint = hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
-            ("failed", Some(format!("{reason}{hint}")))
+            ("failed", Some(format!("{reason}{hint}").replace('\n', " ")))
         }
     }
 }
