@@ -153,6 +153,13 @@ impl Host {
         serde_json::from_str(&output.stdout).with_context(|| format!("not JSON: {}", output.stdout))
     }
 
+    /// Keeps an agent of the demo harness in a new folder, and gives what is known of it.
+    pub async fn create(&self, name: &str) -> Result<Value> {
+        let folder = self.agent_folder(name)?;
+        let folder = folder.to_str().context("the folder's path is no text")?;
+        self.run_json(&["create", folder, "--harness", "demo"]).await
+    }
+
     /// Asks the control API.
     pub async fn get(&self, path: &str) -> Result<Value> {
         self.call(Method::GET, path, Bytes::new()).await
@@ -174,6 +181,35 @@ impl Host {
         let response = sender.send_request(request.body(Full::new(Bytes::new()))?).await?;
         connection.abort();
         Ok(response.status().as_u16())
+    }
+
+    /// The first `count` events that a session's stream gives for this query, such as `after=7`.
+    pub async fn events(&self, agent: &str, query: &str, count: usize) -> Result<Vec<Value>> {
+        let reading = async {
+            let stream = UnixStream::connect(self.control()).await?;
+            let (mut sender, connection) =
+                hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+            let connection = tokio::spawn(connection);
+            let path = format!("/v1/agents/{agent}/events?{query}");
+            let request = Request::builder().uri(path).header("host", "localhost");
+            let response = sender.send_request(request.body(Full::new(Bytes::new()))?).await?;
+            let mut body = response.into_body();
+            let (mut text, mut events) = (Vec::new(), Vec::new());
+            while events.len() < count {
+                let frame = body.frame().await.context("the stream ended")??;
+                text.extend_from_slice(frame.data_ref().context("no data")?);
+                while let Some(end) = text.iter().position(|byte| *byte == b'\n') {
+                    let line: Vec<u8> = text.drain(..=end).collect();
+                    if let Some(json) = line.strip_prefix(b"data:") {
+                        events.push(serde_json::from_slice(json)?);
+                    }
+                }
+            }
+            connection.abort();
+            events.truncate(count);
+            Ok(events)
+        };
+        tokio::time::timeout(PATIENCE, reading).await.context("the events do not come")?
     }
 
     async fn call(&self, method: Method, path: &str, body: Bytes) -> Result<Value> {

@@ -53,9 +53,7 @@ impl Terminal {
 #[tokio::test]
 async fn a_person_prompts_aborts_and_leaves() {
     let host = Host::start(Vec::new()).await.unwrap();
-    let folder = host.agent_folder("api").unwrap();
-    let agent =
-        host.run_json(&["create", folder.to_str().unwrap(), "--harness", "demo"]).await.unwrap();
+    let agent = host.create("api").await.unwrap();
     let mut terminal = Terminal::attach(&host, "api");
 
     terminal.type_line("say hello there").await;
@@ -80,8 +78,7 @@ async fn a_person_prompts_aborts_and_leaves() {
 #[tokio::test]
 async fn input_from_a_pipe_is_worked_off_and_a_crash_hides_no_history() {
     let mut host = Host::start(Vec::new()).await.unwrap();
-    let folder = host.agent_folder("api").unwrap();
-    host.run_json(&["create", folder.to_str().unwrap(), "--harness", "demo"]).await.unwrap();
+    let agent = host.create("api").await.unwrap();
     let mut terminal = Terminal::attach(&host, "api");
     terminal.type_line("say one").await;
     terminal.type_line("say two").await;
@@ -91,8 +88,7 @@ async fn input_from_a_pipe_is_worked_off_and_a_crash_hides_no_history() {
     let status = timeout(PATIENCE, terminal.child.wait()).await.unwrap().unwrap();
     assert!(status.success());
     // The end of a turn is on its way to the disk when it is shown, and is there before this is.
-    let agent = host.run_json(&["daemons"]).await.unwrap()["agents"][0]["address"].clone();
-    host.run_json(&["send", agent.as_str().unwrap(), "1+1"]).await.unwrap();
+    host.run_json(&["send", agent["address"].as_str().unwrap(), "1+1"]).await.unwrap();
 
     host.kill().unwrap();
     host.start_again().await.unwrap();

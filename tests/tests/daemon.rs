@@ -1,17 +1,12 @@
 //! The daemon's own life: starting, being asked at the wrong moment, ending.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that fails panics")]
 
-use std::{path::Path, time::Duration};
+use std::{os::unix::fs::PermissionsExt, path::Path, time::Duration};
 
 use futures_util::future::join_all;
 use rp_tests::{PATIENCE, host::Host};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde_json::{Value, json};
-
-async fn create(host: &Host, name: &str) -> Value {
-    let folder = host.agent_folder(name).unwrap();
-    host.run_json(&["create", folder.to_str().unwrap(), "--harness", "demo"]).await.unwrap()
-}
 
 fn process(of: &Value) -> Pid {
     Pid::from_raw(i32::try_from(of["pid"].as_u64().unwrap()).unwrap()).unwrap()
@@ -30,7 +25,7 @@ async fn until_gone(pid: Pid) {
 #[tokio::test]
 async fn a_message_sent_the_moment_the_daemon_starts_finds_its_agent() {
     let host = Host::stopped(Vec::new()).unwrap();
-    let address = create(&host, "api").await["address"].as_str().unwrap().to_owned();
+    let address = host.create("api").await.unwrap()["address"].as_str().unwrap().to_owned();
     for round in 0..3 {
         host.run_json(&["stop"]).await.unwrap();
         let question = format!("what is {round}+1?");
@@ -43,10 +38,10 @@ async fn a_message_sent_the_moment_the_daemon_starts_finds_its_agent() {
 #[tokio::test]
 async fn stopped_means_that_nothing_runs_any_more() {
     let host = Host::stopped(Vec::new()).unwrap();
-    let agents = join_all(["one", "two", "three"].map(|name| create(&host, name))).await;
+    let agents = join_all(["one", "two", "three"].map(|name| host.create(name))).await;
     let daemon = host.run_json(&["status"]).await.unwrap();
     host.run_json(&["stop"]).await.unwrap();
-    for agent in &agents {
+    for agent in agents.iter().flatten() {
         assert!(test_kill_process(process(agent)).is_err(), "{agent} runs");
     }
     // Its socket is the last thing it closes.
@@ -57,7 +52,7 @@ async fn stopped_means_that_nothing_runs_any_more() {
 #[tokio::test]
 async fn commands_that_start_the_daemon_at_the_same_time_share_one() {
     let host = Host::stopped(Vec::new()).unwrap();
-    let answers = join_all((0..6).map(|_| host.run_json(&["status", "--json"]))).await;
+    let answers = join_all((0..6).map(|_| host.run_json(&["status"]))).await;
     assert!(answers.iter().all(Result::is_err), "status starts nothing");
     let answers = join_all((0..6).map(|_| host.run_json(&["peers"]))).await;
     for answer in answers {
@@ -70,7 +65,7 @@ async fn commands_that_start_the_daemon_at_the_same_time_share_one() {
 async fn a_closed_terminal_ends_the_daemon_as_ctrl_c_does() {
     for signal in [Signal::HUP, Signal::INT, Signal::TERM, Signal::QUIT] {
         let host = Host::stopped(Vec::new()).unwrap();
-        let agent = create(&host, "api").await;
+        let agent = host.create("api").await.unwrap();
         let daemon = process(&host.run_json(&["status"]).await.unwrap());
         kill_process(daemon, signal).unwrap();
         until_gone(daemon).await;
@@ -83,7 +78,7 @@ async fn a_closed_terminal_ends_the_daemon_as_ctrl_c_does() {
 async fn an_answer_that_was_refused_is_not_an_answer() {
     let limit = ("RP_HOST_MAILBOX_MESSAGES".to_owned(), "2".to_owned());
     let host = Host::start(vec![limit]).await.unwrap();
-    let address = create(&host, "api").await["address"].as_str().unwrap().to_owned();
+    let address = host.create("api").await.unwrap()["address"].as_str().unwrap().to_owned();
     for _ in 0..2 {
         host.run_json(&["send", &address, "1+1", "--wait", "answered"]).await.unwrap();
     }
@@ -101,7 +96,7 @@ async fn an_answer_that_was_refused_is_not_an_answer() {
 #[tokio::test]
 async fn an_answered_message_is_not_told_again_when_the_host_is_killed() {
     let mut host = Host::start(Vec::new()).await.unwrap();
-    let address = create(&host, "api").await["address"].as_str().unwrap().to_owned();
+    let address = host.create("api").await.unwrap()["address"].as_str().unwrap().to_owned();
     for round in 0..4 {
         let question = format!("{round}+{round}");
         host.run_json(&["send", &address, &question, "--wait", "answered"]).await.unwrap();
@@ -124,7 +119,7 @@ async fn a_kept_agent_that_cannot_be_brought_up_says_why() {
     let registry = json!({ "daemons": [{ "cwd": folder, "harness": "nope" }] });
     std::fs::write(host.root().join("daemons.json"), registry.to_string()).unwrap();
     host.start_again().await.unwrap();
-    let api = create(&host, "api").await;
+    let api = host.create("api").await.unwrap();
     let listed = host.run_json(&["daemons"]).await.unwrap();
     let odd = &listed["agents"][0];
     assert_eq!(
@@ -206,4 +201,67 @@ async fn a_full_disk_is_said_once_and_loses_nothing() {
     assert_eq!(&lines[4..6], [hint, "exit 1"]);
     assert!(lines[6].starts_with(r#"{"agents":["#), "it is still there: {said}");
     assert_eq!(&lines[8..10], ["exit 0", "1"], "{said}");
+}
+
+#[tokio::test]
+async fn a_client_that_comes_back_asks_for_everything_after_a_number() {
+    let mut host = Host::start(Vec::new()).await.unwrap();
+    let agent = host.create("api").await.unwrap();
+    let id = agent["id"].as_str().unwrap();
+    let say = async |host: &Host, word: &str| {
+        let prompt = json!({ "type": "prompt", "text": format!("say {word}") });
+        host.post(&format!("/v1/agents/{id}/commands"), &prompt).await.unwrap();
+    };
+    let words = |events: &[Value]| -> Vec<String> {
+        let pieces = events.iter().filter(|event| event["event"]["type"] == "text");
+        pieces.map(|event| event["event"]["piece"].as_str().unwrap().to_owned()).collect()
+    };
+    let number = |event: &Value| event["sequence"].as_u64().unwrap();
+
+    say(&host, "one").await;
+    let mut count = 1;
+    let first = loop {
+        let events = host.events(id, "after=0", count).await.unwrap();
+        if events.last().unwrap()["event"]["type"] == "turn-ended" {
+            break events;
+        }
+        count += 1;
+    };
+    assert_eq!(words(&first), ["one"]);
+    assert!(first.is_sorted_by(|a, b| number(a) < number(b)));
+
+    // The same again from the middle, and what comes later follows without a gap or a repeat.
+    let middle = first.len() / 2;
+    let query = format!("after={}", number(&first[middle - 1]));
+    let rest = host.events(id, &query, first.len() - middle).await.unwrap();
+    assert_eq!(rest, first[middle..]);
+    host.stop().await.unwrap();
+    host.start_again().await.unwrap();
+    assert_eq!(host.events(id, &query, first.len() - middle).await.unwrap(), rest);
+}
+
+#[tokio::test]
+async fn a_state_root_of_somebody_else_is_named_with_a_hint() {
+    // Only who may become another user can be refused as one.
+    let as_nobody = ["--reuid=65534", "--regid=65534", "--clear-groups"];
+    let may = std::process::Command::new("setpriv").args(as_nobody).arg("true").status();
+    if !may.is_ok_and(|status| status.success()) {
+        return;
+    }
+    let home = tempfile::Builder::new().prefix("rp-").tempdir_in("/tmp").unwrap();
+    std::fs::set_permissions(home.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let program = home.path().join("rp-host");
+    std::fs::copy(rp_tests::target::program("rp-host", "RP_HOST_BIN").unwrap(), &program).unwrap();
+    for command in ["serve", "peers"] {
+        let mut run = tokio::process::Command::new("setpriv");
+        run.args(as_nobody).arg(&program).arg(command).env_clear().env("HOME", home.path());
+        let output = tokio::time::timeout(PATIENCE, run.output()).await.unwrap().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        let said = said.replace(&home.path().display().to_string(), "HOME");
+        assert!(said.contains("error: could not create HOME/.pi/remote/host"), "{command}: {said}");
+        assert!(said.contains("Permission denied"), "{command}: {said}");
+        assert!(said.contains("REMOTE_PI_HOME names another place"), "{command}: {said}");
+        assert_eq!(output.status.code(), Some(1), "{command}");
+        assert!(!home.path().join(".pi").exists(), "nothing is half-written");
+    }
 }

@@ -11,9 +11,7 @@ use serde_json::{Value, json};
 
 /// Keeps an agent on the demo harness in a folder of this name; gives its id and address.
 async fn create(host: &Host, name: &str) -> (String, String) {
-    let folder = host.agent_folder(name).unwrap();
-    let arguments = ["create", folder.to_str().unwrap(), "--harness", "demo"];
-    let agent = host.run_json(&arguments).await.unwrap();
+    let agent = host.create(name).await.unwrap();
     let field = |key: &str| agent[key].as_str().unwrap().to_owned();
     (field("id"), field("address"))
 }

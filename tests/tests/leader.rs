@@ -50,11 +50,6 @@ async fn role(host: &Host) -> Value {
     host.get("/v1/status").await.unwrap()["mesh"]["role"].clone()
 }
 
-async fn create(host: &Host, name: &str) -> Value {
-    let folder = host.agent_folder(name).unwrap();
-    host.run_json(&["create", folder.to_str().unwrap(), "--harness", "demo"]).await.unwrap()
-}
-
 /// Sends a question to an agent and gives the answer.
 async fn ask(peer: &mut Peer, address: &str, question: &str) -> Value {
     let id = peer.send(address, question).await.unwrap();
@@ -73,7 +68,7 @@ async fn three_followers_of_a_leader_that_is_killed_find_each_other_again() {
     assert_eq!(role(&host).await, "follower");
     let mut addresses = Vec::new();
     for name in ["one", "two", "three"] {
-        addresses.push(create(&host, name).await["address"].as_str().unwrap().to_owned());
+        addresses.push(host.create(name).await.unwrap()["address"].as_str().unwrap().to_owned());
     }
     let mut peer = Peer::join(&host.broker(), "peer", "/p").await.unwrap();
     for address in &addresses {
@@ -99,7 +94,7 @@ async fn three_followers_of_a_leader_that_is_killed_find_each_other_again() {
 #[tokio::test]
 async fn a_host_that_was_killed_as_the_leader_follows_the_one_that_took_over() {
     let mut host = Host::start(Vec::new()).await.unwrap();
-    let address = create(&host, "one").await["address"].as_str().unwrap().to_owned();
+    let address = host.create("one").await.unwrap()["address"].as_str().unwrap().to_owned();
     host.kill().unwrap();
     assert!(host.broker().exists(), "the socket of the dead leader is in the way");
     let leader = OtherLeader::start(&host).await;

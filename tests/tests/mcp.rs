@@ -80,16 +80,11 @@ impl Drop for Mcp {
     }
 }
 
-async fn create(host: &Host, name: &str) -> Value {
-    let folder = host.agent_folder(name).unwrap();
-    host.run_json(&["create", folder.to_str().unwrap(), "--harness", "demo"]).await.unwrap()
-}
-
 #[tokio::test]
 async fn a_model_finds_asks_and_waits_for_another_agent() {
     let host = Host::start(Vec::new()).await.unwrap();
-    let web = create(&host, "web").await;
-    let api = create(&host, "api").await;
+    let web = host.create("web").await.unwrap();
+    let api = host.create("api").await.unwrap();
     let (pid, to) = (web["pid"].as_u64().unwrap(), api["address"].clone());
     tokio::task::spawn_blocking(move || {
         let mut mcp = Mcp::of_process(pid);
@@ -117,7 +112,7 @@ async fn a_model_finds_asks_and_waits_for_another_agent() {
 #[tokio::test]
 async fn a_model_in_its_turn_can_look_at_its_mail_and_take_it_in_order() {
     let host = Host::start(Vec::new()).await.unwrap();
-    let web = create(&host, "web").await;
+    let web = host.create("web").await.unwrap();
     let (id, pid) = (web["id"].as_str().unwrap().to_owned(), web["pid"].as_u64().unwrap());
     host.run_json(&["daemon", "send", &id, "sleep"]).await.unwrap();
     let until_working = async {
@@ -149,8 +144,8 @@ async fn a_model_in_its_turn_can_look_at_its_mail_and_take_it_in_order() {
 #[tokio::test]
 async fn a_list_and_a_broadcast_say_what_became_of_each_and_waiting_ends() {
     let host = Host::start(Vec::new()).await.unwrap();
-    let web = create(&host, "web").await;
-    let api = create(&host, "api").await;
+    let web = host.create("web").await.unwrap();
+    let api = host.create("api").await.unwrap();
     let (pid, to) = (web["pid"].as_u64().unwrap(), api["address"].clone());
     tokio::task::spawn_blocking(move || {
         let mut mcp = Mcp::of_process(pid);
@@ -182,7 +177,7 @@ async fn a_list_and_a_broadcast_say_what_became_of_each_and_waiting_ends() {
 #[tokio::test]
 async fn a_wrong_call_is_explained_to_the_model() {
     let host = Host::start(Vec::new()).await.unwrap();
-    let web = create(&host, "web").await;
+    let web = host.create("web").await.unwrap();
     let pid = web["pid"].as_u64().unwrap();
     tokio::task::spawn_blocking(move || {
         let mut mcp = Mcp::of_process(pid);
@@ -201,8 +196,8 @@ async fn a_wrong_call_is_explained_to_the_model() {
 #[tokio::test]
 async fn an_agents_token_reaches_its_own_tools_and_nothing_else() {
     let host = Host::start(Vec::new()).await.unwrap();
-    let web = create(&host, "web").await;
-    let api = create(&host, "api").await;
+    let web = host.create("web").await.unwrap();
+    let api = host.create("api").await.unwrap();
     let environment =
         std::fs::read(format!("/proc/{}/environ", web["pid"].as_u64().unwrap())).unwrap();
     let environment = String::from_utf8(environment).unwrap();

@@ -31,11 +31,6 @@ impl Chance {
     }
 }
 
-async fn create(host: &Host, name: &str) -> Value {
-    let folder = host.agent_folder(name).unwrap();
-    host.run_json(&["create", folder.to_str().unwrap(), "--harness", "demo"]).await.unwrap()
-}
-
 /// Kills an agent's process if it runs right now.
 async fn kill_agent(host: &Host, id: &str) {
     let agent = host.get(&format!("/v1/agents/{id}")).await.unwrap();
@@ -71,7 +66,7 @@ async fn every_acknowledged_message_is_answered_whatever_is_killed() {
     let mut chance = Chance(seed);
 
     let mut host = Host::start(Vec::new()).await.unwrap();
-    let agents = [create(&host, "one").await, create(&host, "two").await];
+    let agents = [host.create("one").await.unwrap(), host.create("two").await.unwrap()];
     let (mut asked, mut answers) = (BTreeMap::new(), Answers::new());
     // An agent that dies often waits minutes before it is started again; a new host knows
     // nothing of that.

@@ -141,8 +141,8 @@ impl Bench {
         };
         let message = Incoming {
             id: uuid::Uuid::now_v7().to_string(),
-            from: "/home/person/work/api#reviewer".to_owned(),
-            to: "/home/person/work/web#writer".to_owned(),
+            from: "/home/person/api#reviewer".to_owned(),
+            to: "/home/person/web#writer".to_owned(),
             re: None,
             body: self.body.clone(),
             origin: Origin::Agent,

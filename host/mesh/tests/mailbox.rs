@@ -37,8 +37,8 @@ fn agent() -> AgentId {
 fn message(id: impl ToString) -> Incoming {
     Incoming {
         id: id.to_string(),
-        from: "/work/api#reviewer".to_owned(),
-        to: "/work/web#writer".to_owned(),
+        from: "/srv/api#reviewer".to_owned(),
+        to: "/srv/web#writer".to_owned(),
         re: None,
         body: RawValue::from_string(r#"{"text":"what about U+2028?"}"#.to_owned()).unwrap(),
         origin: Origin::Agent,
@@ -261,7 +261,7 @@ async fn an_overdue_message_fails_once_and_its_sender_can_be_told() {
     let expired = mailboxes.expire(NOW + 30).unwrap();
     assert_eq!(expired.len(), 1);
     assert_eq!(expired[0].id, "3");
-    assert_eq!(expired[0].from, "/work/api#reviewer");
+    assert_eq!(expired[0].from, "/srv/api#reviewer");
     assert!(mailboxes.expire(NOW + 30).unwrap().is_empty());
     assert_eq!(mailboxes.next_expiry(), Some(NOW + 50));
     assert_eq!(pending_ids(&mailboxes), ["1", "2", "4"]);
@@ -320,7 +320,7 @@ async fn messages_to_other_programs_are_traced_within_bounds() {
             stage: Stage::Accepted,
             at_ms: NOW + id,
             agent: None,
-            detail: Some("/work/web#legacy".to_owned()),
+            detail: Some("/srv/web#legacy".to_owned()),
         };
         mailboxes.trace_only(&id.to_string(), step);
     }
@@ -339,7 +339,7 @@ async fn held_messages_survive_a_restart_and_are_bounded() {
     let limits = MailboxLimits { held: 2, ..MailboxLimits::default() };
     let held = |id: &str, held_at_ms| HeldMessage {
         message: message(id),
-        recipients: vec!["/work/web#writer".to_owned()],
+        recipients: vec!["/srv/web#writer".to_owned()],
         reason: "first message of a new sender".to_owned(),
         held_at_ms,
     };

@@ -233,8 +233,7 @@ fn start_in_background(root: &StateRoot) -> Result<(std::process::Child, usize),
     use std::os::unix::process::CommandExt;
 
     let log = root.daemon_log();
-    crate::files::private_folder(&root.logs())
-        .doing(format!("create {}", root.logs().display()))?;
+    crate::serve::prepare_folder(&root.logs())?;
     let length = |path: &Path| std::fs::metadata(path).map_or(0, |file| file.len());
     if length(&log) > LONGEST_LOG {
         let _ = std::fs::rename(&log, log.with_extension("log.1"));

@@ -140,12 +140,17 @@ fn check_sockets(root: &StateRoot) -> Result<(), Problem> {
 
 fn prepare_folders(root: &StateRoot) -> Result<(), Problem> {
     for folder in [root.host(), root.cache(), root.logs(), root.sessions()] {
-        files::private_folder(&folder).map_err(|error| {
-            Problem::failed(format!("could not create {}: {error}", folder.display()))
-                .hint("the state root must be writable; REMOTE_PI_HOME names another place")
-        })?;
+        prepare_folder(&folder)?;
     }
     Ok(())
+}
+
+/// Makes a folder of the state root.
+pub fn prepare_folder(folder: &Path) -> Result<(), Problem> {
+    files::private_folder(folder).map_err(|error| {
+        Problem::failed(format!("could not create {}: {error}", folder.display()))
+            .hint("the state root must be writable; REMOTE_PI_HOME names another place")
+    })
 }
 
 /// Each peer on the mesh is an open file, and the usual limit of 1,024 is for programs that

@@ -17,7 +17,9 @@ use std::{
 
 use rp_engine::{Adapter, Engine, EngineConfig, Limits};
 use rp_mesh::{AgentId, Incoming, MailboxLimits, Mailboxes, Origin, Stage};
-use rp_protocol::session::{Command, Event, Exit, FailureKind, Prompt, Reply, TurnEnd, Urgency};
+use rp_protocol::session::{
+    Answer, Command, Event, Exit, FailureKind, Prompt, QuestionKind, Reply, TurnEnd, Urgency,
+};
 use rp_session::{
     AgentConfig, HistoryItem, HistoryLimits, HistoryReader, Phase, Session, Sessions,
     SessionsConfig, Status, Timing, restart::RestartPolicy,
@@ -339,6 +341,38 @@ async fn a_turn_that_dies_with_its_process_is_closed() {
     let status = bench.phase(|phase| matches!(phase, Phase::BackingOff { .. })).await;
     assert_eq!(status.last_exit, Some(Exit::Signal { signal: 9 }));
     assert!(!status.state.working);
+}
+
+#[tokio::test]
+async fn a_question_is_open_until_somebody_answers_it() {
+    let bench = Bench::pi().await;
+    fs::write(bench.file("ask"), "").unwrap();
+    bench.session.start().await.unwrap();
+    bench.idle().await;
+    bench.session.command(prompt("go")).await.unwrap();
+    let mut watch = bench.session.watch();
+    let asked = watch.wait_for(|status| !status.questions.is_empty());
+    let asked = tokio::time::timeout(PATIENCE, asked).await.unwrap().unwrap().clone();
+    assert_eq!(asked.phase, Phase::Working);
+    let question = &asked.questions[0];
+    let options = vec!["Allow".to_owned(), "Deny".to_owned()];
+    assert_eq!(
+        (question.title.as_str(), &question.kind),
+        ("Allow?", &QuestionKind::Choose { options })
+    );
+
+    let answer = |choice: &str| Command::Answer {
+        question: question.id.clone(),
+        answer: Answer::Choice { choice: choice.to_owned() },
+    };
+    assert_eq!(bench.session.command(answer("Deny")).await, Ok(Reply::Done));
+    let settled = watch.wait_for(|status| status.questions.is_empty());
+    tokio::time::timeout(PATIENCE, settled).await.unwrap().unwrap();
+    bench.idle().await;
+    let answered = fs::read_to_string(bench.file("answered")).unwrap();
+    assert!(answered.contains("Deny") && answered.lines().count() == 1, "{answered}");
+    let late = bench.session.command(answer("Allow")).await.unwrap_err();
+    assert_eq!(late.kind, FailureKind::NotFound, "the first answer counts: {late}");
 }
 
 // ---- starting and starting again
