@@ -90,6 +90,13 @@ async fn input_from_a_pipe_is_worked_off_and_a_crash_hides_no_history() {
     // The end of a turn is on its way to the disk when it is shown, and is there before this is.
     host.run_json(&["send", agent["address"].as_str().unwrap(), "1+1"]).await.unwrap();
 
+    host.run_json(&["daemon", "stop", "api"]).await.unwrap();
+    let mut terminal = Terminal::attach(&host, "api");
+    terminal.type_line("say three").await;
+    drop(terminal.child.stdin.take());
+    let status = timeout(PATIENCE, terminal.child.wait()).await.unwrap().unwrap();
+    assert_eq!(status.code(), Some(1), "a prompt that was not taken is a failure");
+
     host.kill().unwrap();
     host.start_again().await.unwrap();
     let mut terminal = Terminal::attach(&host, "api");

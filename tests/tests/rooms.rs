@@ -37,7 +37,7 @@ fn users<'a>(of: &'a BTreeMap<String, BTreeSet<String>>, library: &str) -> Vec<&
 }
 
 #[test]
-fn only_the_engine_knows_wasmtime_and_only_the_store_opens_the_database() {
+fn each_heavy_library_has_one_room() {
     let of = dependencies();
     assert_eq!(users(&of, "wasmtime"), ["rp-engine"]);
     assert_eq!(users(&of, "wasmtime-wasi"), ["rp-engine"]);

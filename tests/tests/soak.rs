@@ -61,7 +61,7 @@ fn number_from(variable: &str) -> Option<u64> {
 async fn every_acknowledged_message_is_answered_whatever_is_killed() {
     let seconds = number_from("RP_SOAK_SECONDS").unwrap_or(300);
     let end = Instant::now() + Duration::from_secs(seconds);
-    let seed = number_from("RP_SOAK_SEED").unwrap_or(u64::from(std::process::id()) | 1);
+    let seed = number_from("RP_SOAK_SEED").unwrap_or(u64::from(std::process::id())) | 1;
     eprintln!("seed {seed}");
     let mut chance = Chance(seed);
 
@@ -109,8 +109,11 @@ async fn every_acknowledged_message_is_answered_whatever_is_killed() {
         assert!(got.iter().all(|body| **body == right.as_str()), "{number}: {got:?}");
     }
     // This harness has no memory of its own: a message whose turn was killed in the moment
-    // between its answer and its end is told again, and answered again.
+    // between handing over its answer and that being on disk is told again, and answered again.
     let twice = answers.values().filter(|answers| answers.len() > 1).count();
     eprintln!("{} messages, {kills} kills, {twice} answered twice", asked.len());
-    assert!(twice <= kills, "{twice} messages were answered twice in {kills} kills (seed {seed})");
+    assert!(
+        twice <= kills / 8,
+        "{twice} messages were answered twice in {kills} kills (seed {seed})"
+    );
 }

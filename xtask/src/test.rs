@@ -21,7 +21,7 @@ const STEPS: [Step; 10] = [
     ("unit and integration tests", tests),
     ("demonstration", || demo::demo("demo")),
     ("documentation", documentation),
-    ("licences and advisories", licences),
+    ("licences and sources", licences),
     ("fuzzing", || fuzz::every_target_briefly(20)),
 ];
 
@@ -79,7 +79,6 @@ fn documentation() -> Result<()> {
 
 fn licences() -> Result<()> {
     let deny = tool("cargo-deny")?;
-    // Advisories come from a server of their own, which not every machine may reach.
     run(program(&deny.to_string_lossy(), &["check", "bans", "licenses", "sources"])
         .env("CARGO_TERM_QUIET", "true"))
 }

@@ -93,7 +93,8 @@ impl<'a> Batch<'a> {
             Appended::FlushNeeded | Appended::Queued => true,
             Appended::Closed => false,
             Appended::Overflowed => {
-                tracing::warn!(address = %peer.address, "a peer that does not read was disconnected");
+                tracing::warn!("a peer that does not read was disconnected");
+                tracing::debug!(address = %peer.address, "it was this one");
                 self.broker
                     .around
                     .tell(MeshEvent::SlowReaderDisconnected { address: peer.address.to_string() });

@@ -154,12 +154,14 @@ impl Mailboxes {
     /// Notes that messages came to `stage`. It counts for [`pending`](Self::pending) at once. It is
     /// written to disk without waiting: what says whether the harness has a message, as soon as
     /// possible, other stages within a second. A message that cannot come to that stage from where
-    /// it is stays there.
-    pub fn mark(&self, agent: &AgentId, sequences: &[u64], stage: Stage, now_ms: u64) {
-        let sequences = lock(&self.shared.index).mark(agent, sequences, &stage);
+    /// it is stays there. Returned are those that waited until now and were moved: who hands
+    /// messages over hands over these, and nobody else has them.
+    pub fn mark(&self, agent: &AgentId, sequences: &[u64], stage: Stage, now_ms: u64) -> Vec<u64> {
+        let (sequences, moved) = lock(&self.shared.index).mark(agent, sequences, &stage);
         if !sequences.is_empty() {
             self.submit(Change::Mark { agent: agent.clone(), sequences, stage, now_ms });
         }
+        moved
     }
 
     /// Notes that the message with the id `re` was answered by the message `answer`. `by` is the
@@ -264,6 +266,7 @@ impl Mailboxes {
                     sequence,
                     id: record.id,
                     from: record.from,
+                    sender: record.sender,
                     to: record.to,
                     re: record.re,
                 });

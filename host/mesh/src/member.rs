@@ -9,8 +9,8 @@ use crate::agent::AgentId;
 use crate::mailbox::Origin;
 use crate::mesh::Agent;
 
-/// The mailbox of the person at this machine. No agent gets it: ids of agents are random, and this
-/// one stands out in a listing.
+/// The mailbox of the person at this machine. No agent gets it: ids of agents are hashes, and
+/// this one stands out in a listing.
 #[must_use]
 pub fn person_mailbox() -> AgentId {
     "00000000".parse().unwrap_or_else(|_| AgentId::random())

@@ -122,6 +122,8 @@ pub(crate) struct Core {
     members: Mutex<Vec<Arc<Member>>>,
     pub(crate) members_changed: Notify,
     supervisor: Mutex<Option<JoinHandle<()>>>,
+    /// Held while a person's decision about a held message is carried out.
+    deciding: tokio::sync::Mutex<()>,
     /// Fails messages whose time is up.
     expiry: Mutex<Option<JoinHandle<()>>>,
 }
@@ -206,6 +208,7 @@ impl Mesh {
             members: Mutex::new(members),
             members_changed: Notify::new(),
             supervisor: Mutex::new(None),
+            deciding: tokio::sync::Mutex::default(),
             expiry: Mutex::new(None),
         });
         let mut station = core.station.subscribe();
@@ -493,11 +496,14 @@ impl Mesh {
     }
 
     /// Delivers a message that [`Mailboxes::held`] lists to those of its recipients who are here.
-    /// The policy is not asked again. The message stays held when nobody got it.
+    /// The policy is not asked again, and the message does not expire any more: a person wants it
+    /// to arrive. It stays held when nobody got it.
     ///
     /// # Errors
     /// See [`ReleaseError`].
     pub async fn release(&self, id: &str) -> Result<Vec<Delivery>, ReleaseError> {
+        // Two decisions about one message must not both count.
+        let _one_at_a_time = self.core.deciding.lock().await;
         let mailboxes = &self.core.around.mailboxes;
         let held = mailboxes.held_message(id)?.ok_or(ReleaseError::NotHeld)?;
         let settled = match self.station() {
@@ -516,6 +522,14 @@ impl Mesh {
         if is_delivered {
             mailboxes.drop_held(id);
             // Whoever releases it again finds that it is gone, or it would be delivered twice.
+            let message = &held.message;
+            if let (Some(re), Some(_)) = (&message.re, &message.sender) {
+                let now_ms = self.core.around.now_ms();
+                mailboxes.answered(message.sender.as_ref(), re, id, now_ms);
+            }
+            if let Some(id) = EnvelopeId::parse(id) {
+                self.trace(id, &settled.deliveries);
+            }
             mailboxes.settled().await.map_err(ReleaseError::NotDropped)?;
         }
         Ok(settled.deliveries)
@@ -527,6 +541,7 @@ impl Mesh {
     /// # Errors
     /// [`ReleaseError::NotHeld`], [`ReleaseError::Storage`]
     pub async fn refuse(&self, id: &str, why: &str) -> Result<(), ReleaseError> {
+        let _one_at_a_time = self.core.deciding.lock().await;
         let mailboxes = &self.core.around.mailboxes;
         let held = mailboxes.held_message(id)?.ok_or(ReleaseError::NotHeld)?;
         refuse(&self.core, &held, why);

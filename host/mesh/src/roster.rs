@@ -63,7 +63,6 @@ impl Peer {
         lock(&self.sent).count(now_ms)
     }
 
-    /// What its messages are stored as.
     /// Its mailbox, when it is an agent of this host or the person at it.
     pub(crate) fn agent(&self) -> Option<AgentId> {
         match &self.link {
@@ -72,6 +71,7 @@ impl Peer {
         }
     }
 
+    /// What its messages are stored as.
     pub(crate) fn origin(&self) -> Origin {
         match self.link {
             Link::Socket(_) => Origin::Agent,

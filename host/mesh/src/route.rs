@@ -169,7 +169,7 @@ impl Broker {
             recipients,
             via: Via::Local,
             redirected: false,
-            expires_at_ms: held.message.expires_at_ms,
+            expires_at_ms: None,
             reply: Reply::Host(told),
         };
         self.dispatch(parcel, &mut batch);

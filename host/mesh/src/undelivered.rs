@@ -7,8 +7,10 @@ use std::time::Duration;
 use rp_protocol::mesh::BROKER;
 use tokio::time::{sleep, timeout};
 
+use crate::agent::AgentId;
 use crate::ids::unguessable_id;
-use crate::mailbox::{HeldMessage, Incoming, Origin, Stage, TraceStep};
+use crate::mailbox::{Expired, HeldMessage, Incoming, Origin, Stage, TraceStep};
+use crate::member::Member;
 use crate::mesh::Core;
 
 /// The longest sleep while something can expire: the clock may be set, and a machine that was
@@ -34,7 +36,8 @@ pub(crate) async fn expire_messages(core: Arc<Core>) {
             Ok(expired) => {
                 for message in expired {
                     let why = "it expired before it could be handed to the agent";
-                    tell_sender(&core, &message.from, &message.to, &message.id, why);
+                    let Expired { from, sender, to, id, .. } = message;
+                    tell_sender(&core, sender, &from, &to, &id, why);
                 }
             }
             Err(error) => {
@@ -56,14 +59,17 @@ pub(crate) fn refuse(core: &Core, held: &HeldMessage, why: &str) {
     };
     core.around.mailboxes.trace_only(&message.id, step);
     core.around.mailboxes.drop_held(&message.id);
-    tell_sender(core, &message.from, &message.to, &message.id, why);
+    let sender = message.sender.clone();
+    tell_sender(core, sender, &message.from, &message.to, &message.id, why);
 }
 
-/// Puts a notice into the mailbox of whoever has the address `from`, when that is here.
-fn tell_sender(core: &Core, from: &str, to: &str, id: &str, why: &str) {
+/// Puts a notice into the mailbox of a sender that is an agent of this host, or has the address
+/// of one. An agent is told wherever it is on the mesh right now.
+fn tell_sender(core: &Core, sender: Option<AgentId>, from: &str, to: &str, id: &str, why: &str) {
+    let has_address = |member: &Arc<Member>| member.address().borrow().as_deref() == Some(from);
     let members = core.members();
-    let sender = members.iter().find(|member| member.address().borrow().as_deref() == Some(from));
-    let Some(sender) = sender else { return };
+    let at_address = members.iter().find(|member| has_address(member));
+    let Some(sender) = sender.or_else(|| Some(at_address?.agent.clone())) else { return };
     let now_ms = core.around.now_ms();
     let text = format!("Your message to {to} was not delivered: {why}.");
     let Ok(body) = serde_json::value::to_raw_value(&text) else { return };
@@ -77,7 +83,7 @@ fn tell_sender(core: &Core, from: &str, to: &str, id: &str, why: &str) {
         sender: None,
         expires_at_ms: None,
     };
-    core.around.mailboxes.accept(&sender.agent, notice, now_ms, |outcome| {
+    core.around.mailboxes.accept(&sender, notice, now_ms, |outcome| {
         if let Err(error) = outcome {
             tracing::warn!(%error, "a sender was not told that its message did not arrive");
         }

@@ -16,7 +16,7 @@ pub struct Status {
     pub pid: u32,
     /// The state root.
     pub state_root: String,
-    /// Milliseconds since it became ready.
+    /// Milliseconds since it was started.
     pub uptime_ms: u64,
     /// How it takes part in the local mesh.
     pub mesh: MeshStatus,

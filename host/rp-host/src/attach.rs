@@ -4,7 +4,7 @@
 use std::{
     io::IsTerminal,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -16,7 +16,7 @@ use rp_protocol::session::{
 };
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
-    sync::mpsc,
+    sync::{mpsc, oneshot},
 };
 
 use crate::{
@@ -41,7 +41,8 @@ pub async fn attach(
 ) -> Result<(), Problem> {
     let (sender, mut events) = mpsc::channel(256);
     let (follower, id) = (client.clone(), agent.id.clone());
-    let following = tokio::spawn(async move { follower.events(&id, last, sender).await });
+    let (begun, has_begun) = oneshot::channel();
+    let following = tokio::spawn(async move { follower.events(&id, last, sender, begun).await });
     if json {
         while let Some(event) = events.recv().await {
             output::answer(true, &event, |_| String::new())?;
@@ -57,8 +58,10 @@ pub async fn attach(
     let mut view = View::default();
     let mut typed = BufReader::new(tokio::io::stdin()).split(b'\n');
     let mut has_ended = false;
-    let given = Arc::new(AtomicUsize::new(0));
+    let given = Arc::new(Given::default());
     let commands = commands(client, agent, Arc::clone(&given));
+    // What a prompt leads to is shown, so nothing is said before the events are followed.
+    let _ = has_begun.await;
     loop {
         tokio::select! {
             event = events.recv() => match event {
@@ -73,7 +76,7 @@ pub async fn attach(
                     Some(line) => {
                         let line = String::from_utf8_lossy(&line).into_owned();
                         if !line.trim().is_empty() {
-                            given.fetch_add(1, Ordering::Relaxed);
+                            given.open.fetch_add(1, Ordering::Relaxed);
                             let _ = commands.send(view.command(line)).await;
                         }
                     }
@@ -83,42 +86,70 @@ pub async fn attach(
             },
             () = tokio::time::sleep(QUIET), if has_ended => {
                 let now: api::Agent = client.get(&format!("/v1/agents/{}", agent.id)).await?;
-                let is_done = given.load(Ordering::Relaxed) == 0;
+                let is_done = given.open.load(Ordering::Relaxed) == 0;
                 if is_done && now.state != "working" && now.state != "starting" {
-                    return output::raw(view.end_line().as_bytes());
+                    output::raw(view.end_line().as_bytes())?;
+                    return given.outcome();
                 }
             },
-            _ = tokio::signal::ctrl_c() => tell(client.clone(), agent.id.clone(), Command::Abort),
+            _ = tokio::signal::ctrl_c() => abort(client.clone(), agent.id.clone()),
         }
     }
 }
 
-/// Gives the session what is sent here, in order; typing goes on meanwhile. `open` counts down
-/// with each that is done.
-fn commands(client: &Client, agent: &api::Agent, open: Arc<AtomicUsize>) -> mpsc::Sender<Command> {
+/// What became of what was typed.
+#[derive(Default)]
+struct Given {
+    /// Commands that are not done yet.
+    open: AtomicUsize,
+    /// The first that failed.
+    failed: Mutex<Option<Problem>>,
+}
+
+impl Given {
+    /// For input that has ended: nobody is there to read the errors between the lines.
+    fn outcome(&self) -> Result<(), Problem> {
+        let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner).take();
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// A person at the terminal is told at once, and goes on.
+    fn failed(&self, problem: Problem) {
+        if std::io::stdin().is_terminal() {
+            return output::problem(&problem, false);
+        }
+        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        failed.get_or_insert(problem);
+    }
+}
+
+/// Gives the session what is sent here, in order; typing goes on meanwhile.
+fn commands(client: &Client, agent: &api::Agent, given: Arc<Given>) -> mpsc::Sender<Command> {
     const WAITING: usize = 64;
     let (sender, mut commands) = mpsc::channel(WAITING);
     let (client, id) = (client.clone(), agent.id.clone());
     tokio::spawn(async move {
         while let Some(command) = commands.recv().await {
-            give(&client, &id, &command).await;
-            open.fetch_sub(1, Ordering::Relaxed);
+            if let Err(problem) = give(&client, &id, &command).await {
+                given.failed(problem);
+            }
+            given.open.fetch_sub(1, Ordering::Relaxed);
         }
     });
     sender
 }
 
-/// Gives the session a command without waiting for anything.
-fn tell(client: Client, id: String, command: Command) {
-    tokio::spawn(async move { give(&client, &id, &command).await });
+/// Ends the running turn without waiting for what is before it in line.
+fn abort(client: Client, id: String) {
+    tokio::spawn(async move {
+        if let Err(problem) = give(&client, &id, &Command::Abort).await {
+            output::problem(&problem, false);
+        }
+    });
 }
 
-/// What the harness says to a command is shown, and does not end the attachment.
-async fn give(client: &Client, id: &str, command: &Command) {
-    let path = format!("/v1/agents/{id}/commands");
-    if let Err(problem) = client.post::<Reply>(&path, command).await {
-        output::problem(&problem, false);
-    }
+async fn give(client: &Client, id: &str, command: &Command) -> Result<Reply, Problem> {
+    client.post(&format!("/v1/agents/{id}/commands"), command).await
 }
 
 /// Why there are no more events.

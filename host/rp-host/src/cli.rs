@@ -252,7 +252,7 @@ pub enum Held {
         /// Its id
         id: String,
     },
-    /// Throw one away; a sender on this machine is told
+    /// Throw one away; its sender is told if this host runs it
     Deny {
         /// Its id
         id: String,

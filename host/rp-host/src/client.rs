@@ -7,7 +7,10 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::{Method, Request, StatusCode, body::Incoming};
 use hyper_util::rt::TokioIo;
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::{net::UnixStream, sync::mpsc};
+use tokio::{
+    net::UnixStream,
+    sync::{mpsc, oneshot},
+};
 
 use crate::{
     api,
@@ -142,15 +145,18 @@ impl Client {
     }
 
     /// Sends the newest events of a session, then the live ones, into a channel, until nobody
-    /// listens to it or the daemon ends them.
+    /// listens to it or the daemon ends them. `begun` is told once none can be missed any more.
     pub async fn events(
         &self,
         agent: &str,
         last: u64,
         to: mpsc::Sender<api::NumberedEvent>,
+        begun: oneshot::Sender<()>,
     ) -> Result<(), Problem> {
         let path = format!("/v1/agents/{agent}/events?last={last}");
         let mut body = self.request(Method::GET, &path, None::<&()>).await?.into_body();
+        // Nobody may wait for it.
+        let _ = begun.send(());
         let mut pending = Vec::new();
         while let Some(frame) = body.frame().await {
             // A daemon that ends breaks the stream off; the caller says so.

@@ -209,6 +209,14 @@ fn read<T: DeserializeOwned>(body: Result<Json<T>, JsonRejection>) -> Result<T, 
         .map_err(|error| Refusal(error.status(), Problem::usage(error.body_text())))
 }
 
+/// Does what changes something to its end, also when whoever asked for it is gone by then.
+async fn whole<T: Send + 'static>(
+    work: impl Future<Output = Result<T, Problem>> + Send + 'static,
+) -> Answer<T> {
+    let done = tokio::spawn(work).await;
+    Ok(Json(done.unwrap_or_else(|error| Err(Problem::failed(format!("it broke: {error}"))))?))
+}
+
 async fn status(_: Person, State(host): Shared) -> Json<api::Status> {
     Json(host.status().await)
 }
@@ -226,7 +234,8 @@ async fn create(
     State(host): Shared,
     body: Result<Json<api::Create>, JsonRejection>,
 ) -> Answer<api::Agent> {
-    Ok(Json(host.create(read(body)?).await?))
+    let create = read(body)?;
+    whole(async move { host.create(create).await }).await
 }
 
 async fn agent(_: Person, State(host): Shared, UrlPath(id): UrlPath<String>) -> Answer<api::Agent> {
@@ -238,15 +247,15 @@ async fn remove(
     State(host): Shared,
     UrlPath(id): UrlPath<String>,
 ) -> Answer<api::Agent> {
-    Ok(Json(host.remove(&id).await?))
+    whole(async move { host.remove(&id).await }).await
 }
 
 async fn start(_: Person, State(host): Shared, UrlPath(id): UrlPath<String>) -> Answer<api::Agent> {
-    Ok(Json(host.start(&id).await?))
+    whole(async move { host.start(&id).await }).await
 }
 
 async fn stop(_: Person, State(host): Shared, UrlPath(id): UrlPath<String>) -> Answer<api::Agent> {
-    Ok(Json(host.stop(&id).await?))
+    whole(async move { host.stop(&id).await }).await
 }
 
 async fn restart(
@@ -254,7 +263,7 @@ async fn restart(
     State(host): Shared,
     UrlPath(id): UrlPath<String>,
 ) -> Answer<api::Agent> {
-    Ok(Json(host.restart(&id).await?))
+    whole(async move { host.restart(&id).await }).await
 }
 
 async fn command(
@@ -299,7 +308,8 @@ async fn send(
     State(host): Shared,
     body: Result<Json<api::Send>, JsonRejection>,
 ) -> Answer<api::Sent> {
-    Ok(Json(host.send(None, read(body)?).await?))
+    let send = read(body)?;
+    whole(async move { host.send(None, send).await }).await
 }
 
 async fn send_as(
@@ -307,7 +317,8 @@ async fn send_as(
     State(host): Shared,
     body: Result<Json<api::Send>, JsonRejection>,
 ) -> Answer<api::Sent> {
-    Ok(Json(host.send(Some(&id), read(body)?).await?))
+    let send = read(body)?;
+    whole(async move { host.send(Some(&id), send).await }).await
 }
 
 #[derive(Deserialize)]
@@ -403,7 +414,7 @@ async fn allow_held(
     State(host): Shared,
     UrlPath(id): UrlPath<String>,
 ) -> Answer<api::Sent> {
-    Ok(Json(host.allow_held(&id).await?))
+    whole(async move { host.allow_held(&id).await }).await
 }
 
 async fn deny_held(
@@ -412,8 +423,12 @@ async fn deny_held(
     UrlPath(id): UrlPath<String>,
     body: Result<Json<api::Deny>, JsonRejection>,
 ) -> Answer<serde_json::Value> {
-    host.deny_held(&id, read(body)?.reason.as_deref()).await?;
-    Ok(Json(serde_json::json!({ "id": id, "denied": true })))
+    let reason = read(body)?.reason;
+    whole(async move {
+        host.deny_held(&id, reason.as_deref()).await?;
+        Ok(serde_json::json!({ "id": id, "denied": true }))
+    })
+    .await
 }
 
 async fn shut_down(_: Person, State(host): Shared) -> Json<serde_json::Value> {

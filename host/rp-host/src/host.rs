@@ -138,7 +138,9 @@ impl Host {
             Err(error) => {
                 tracing::warn!(agent = entry.id(), %error, "a kept agent cannot be brought up");
                 let mut unusable = self.unusable.lock().unwrap_or_else(PoisonError::into_inner);
-                unusable.insert(entry.id(), Problem::failed(error.to_string()));
+                let failed = Problem::failed(error.to_string());
+                let hint = error.hint_text().unwrap_or("the log says more");
+                unusable.insert(entry.id(), failed.hint(hint));
             }
         }
     }

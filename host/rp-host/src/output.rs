@@ -21,14 +21,14 @@ pub fn answer<T: Serialize>(
     raw(text.as_bytes())
 }
 
-/// Prints bytes as they are. A reader that went away is no error.
+/// Prints bytes as they are. A reader that went away, as `head` does, wants nothing more: that
+/// ends the program, and well.
 pub fn raw(bytes: &[u8]) -> Result<(), Problem> {
     let mut out = std::io::stdout().lock();
     match out.write_all(bytes).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(Problem::failed(format!("could not write to standard output: {error}")))
-        }
-        _ => Ok(()),
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
+        Err(error) => Err(Problem::failed(format!("could not write to standard output: {error}"))),
     }
 }
 

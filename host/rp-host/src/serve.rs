@@ -40,9 +40,10 @@ pub async fn serve(root: &StateRoot, started: Instant) -> Result<(), Problem> {
     allow_many_connections();
 
     let host = open_patiently(root, &settings, started).await?;
-    host.bring_up_kept_agents().await;
     let socket = root.control_socket();
     let listener = control::listen(&socket)?;
+    // Only now: the tools of an agent connect as soon as it runs. What comes meanwhile waits.
+    host.bring_up_kept_agents().await;
     // Readiness for a service manager; without one nobody listens and nothing happens.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     tracing::info!(

@@ -149,12 +149,17 @@ impl Delivery {
             }
             self.doubt = Doubt::None;
         }
-        let batch = next_batch(memory, pending);
+        let mut batch = next_batch(memory, pending);
         if batch.is_empty() {
             self.mail = false;
             return None;
         }
-        self.mark(batch.iter(), Stage::Offered);
+        // In this moment one may have expired, or the model may have taken it with a tool.
+        let ours = self.mark(batch.iter(), Stage::Offered);
+        batch.retain(|message| message.kept_here || ours.contains(&message.sequence));
+        if batch.is_empty() {
+            return None;
+        }
         let text: Vec<&str> = batch.iter().map(|message| message.text.as_str()).collect();
         let prompt = text.join("\n\n");
         let offered = |message| InFlight { reached: Reached::Offered, ..message };
@@ -313,11 +318,9 @@ impl Delivery {
         self.save(memory);
     }
 
-    fn mark<'a>(&self, messages: impl Iterator<Item = &'a InFlight>, stage: Stage) {
+    fn mark<'a>(&self, messages: impl Iterator<Item = &'a InFlight>, stage: Stage) -> Vec<u64> {
         let sequences: Vec<u64> = messages.map(|message| message.sequence).collect();
-        if !sequences.is_empty() {
-            self.mailboxes.mark(&self.agent, &sequences, stage, now_ms());
-        }
+        self.mailboxes.mark(&self.agent, &sequences, stage, now_ms())
     }
 
     fn save(&self, memory: &Memory) {

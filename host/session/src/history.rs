@@ -148,8 +148,9 @@ impl History {
     /// # Errors
     /// The database failed.
     pub async fn before_last(&self, count: usize) -> Result<u64, StoreError> {
-        // What was appended a moment ago may not have reached the table yet.
-        self.0.database.write(|_| Ok(())).await?;
+        // What was appended a moment ago may not have reached the table yet. On a full disk it
+        // stays there, and what is on the disk is shown.
+        let _ = self.0.database.write(|_| Ok(())).await;
         let agent = self.0.agent.as_str();
         self.0.database.read(|transaction| {
             let table = transaction.open_table(EVENTS)?;
@@ -234,9 +235,9 @@ impl History {
         self.0.progress.send_modify(|progress| progress.closed = true);
     }
 
-    /// Removes the log from the disk.
-    pub(crate) async fn forget(&self) -> Result<(), StoreError> {
-        let agent = self.0.agent.clone();
+    /// Removes the log of an agent from the disk.
+    pub(crate) async fn forget(database: &Database, agent: &str) -> Result<(), StoreError> {
+        let agent = agent.to_owned();
         let forget = move |transaction: &WriteTransaction| {
             let mut events = transaction.open_table(EVENTS)?;
             events.retain_in((agent.as_str(), 0)..=(agent.as_str(), u64::MAX), |_, _| false)?;
@@ -244,7 +245,7 @@ impl History {
             transaction.open_table(RESERVED)?.remove(agent.as_str())?;
             Ok(())
         };
-        self.0.database.write(forget).await
+        database.write(forget).await
     }
 
     fn recent(&self) -> MutexGuard<'_, Recent> {

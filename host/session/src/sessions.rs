@@ -51,6 +51,8 @@ pub struct SessionsConfig {
 pub enum SessionsError {
     #[error("the agent {0} has a session already")]
     Exists(String),
+    #[error("the daemon is stopping\nhint: try again in a moment")]
+    Closing,
     #[error("the folder of running processes cannot be used: {0}")]
     RunFolder(#[from] std::io::Error),
     #[error(transparent)]
@@ -62,7 +64,15 @@ pub enum SessionsError {
 pub struct Sessions {
     host: Arc<Host>,
     history: HistoryLimits,
-    sessions: Arc<Mutex<HashMap<AgentId, Running>>>,
+    sessions: Arc<Mutex<Present>>,
+}
+
+/// The sessions there are.
+#[derive(Default)]
+struct Present {
+    running: HashMap<AgentId, Running>,
+    /// The machine's host ends: there will be no more.
+    is_closing: bool,
 }
 
 struct Running {
@@ -110,25 +120,28 @@ impl Sessions {
         let session = Session { id: id.clone(), requests, status, history: history.clone() };
         // Held until the task is in the map, so that no second one can be added meanwhile.
         let mut sessions = self.lock();
-        if sessions.contains_key(&id) {
+        if sessions.is_closing {
+            return Err(SessionsError::Closing);
+        }
+        if sessions.running.contains_key(&id) {
             return Err(SessionsError::Exists(id.as_str().to_owned()));
         }
         let actor = Actor::new(agent, self.host.clone(), asked, history, published, memory);
         let task = tokio::spawn(actor.run());
-        sessions.insert(id, Running { session: session.clone(), task });
+        sessions.running.insert(id, Running { session: session.clone(), task });
         Ok(session)
     }
 
     /// The session of an agent.
     #[must_use]
     pub fn get(&self, agent: &AgentId) -> Option<Session> {
-        self.lock().get(agent).map(|running| running.session.clone())
+        self.lock().running.get(agent).map(|running| running.session.clone())
     }
 
     /// All sessions, in no order.
     #[must_use]
     pub fn list(&self) -> Vec<Session> {
-        self.lock().values().map(|running| running.session.clone()).collect()
+        self.lock().running.values().map(|running| running.session.clone()).collect()
     }
 
     /// Stops a session and removes it; with `forget`, its history and what it would resume
@@ -137,14 +150,17 @@ impl Sessions {
     /// # Errors
     /// It was removed, but the database failed.
     pub async fn remove(&self, agent: &AgentId, forget: bool) -> Result<bool, SessionsError> {
-        let Some(running) = self.lock().remove(agent) else { return Ok(false) };
-        // It can only fail when the task has ended, which is what is wanted.
-        let _ = running.session.close().await;
+        let running = self.lock().running.remove(agent);
+        if let Some(running) = &running {
+            // It can only fail when the task has ended, which is what is wanted.
+            let _ = running.session.close().await;
+        }
+        // Also without a session: an earlier attempt may have come only so far.
         if forget {
-            running.session.history.forget().await?;
+            History::forget(&self.host.database, agent.as_str()).await?;
             Memory::forget(&self.host.database, agent.as_str()).await?;
         }
-        Ok(true)
+        Ok(running.is_some())
     }
 
     /// Where the program of a harness is, and the version it prints: both `None` when it is
@@ -168,7 +184,11 @@ impl Sessions {
     /// Stops and removes all sessions at the same time. What has not ended by the deadline
     /// is left to the next host's start. Tells whether all ended.
     pub async fn shutdown(&self, deadline: Duration) -> bool {
-        let all: Vec<Running> = self.lock().drain().map(|(_, running)| running).collect();
+        let all: Vec<Running> = {
+            let mut sessions = self.lock();
+            sessions.is_closing = true;
+            sessions.running.drain().map(|(_, running)| running).collect()
+        };
         let mut closing = JoinSet::new();
         for running in all {
             closing.spawn(async move {
@@ -183,7 +203,7 @@ impl Sessions {
         closing.join_all().await.into_iter().all(|ended| ended)
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<AgentId, Running>> {
+    fn lock(&self) -> MutexGuard<'_, Present> {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

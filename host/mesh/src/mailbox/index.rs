@@ -55,10 +55,16 @@ impl Index {
         waiting.arrivals.notify_one();
     }
 
-    /// Moves messages to `stage` and returns those for which the disk is to be asked: all but
-    /// the ones that cannot go there.
-    pub(super) fn mark(&mut self, agent: &AgentId, sequences: &[u64], stage: &Stage) -> Vec<u64> {
+    /// Moves messages to `stage`. The first list is of those for which the disk is to be asked: all
+    /// but the ones that cannot go there. The second is of those that waited and were moved.
+    pub(super) fn mark(
+        &mut self,
+        agent: &AgentId,
+        sequences: &[u64],
+        stage: &Stage,
+    ) -> (Vec<u64>, Vec<u64>) {
         let mut legal = Vec::with_capacity(sequences.len());
+        let mut moved = Vec::with_capacity(sequences.len());
         for &sequence in sequences {
             let waiting = self.mailboxes.get_mut(agent);
             let message = waiting.and_then(|waiting| waiting.messages.get_mut(&sequence));
@@ -71,6 +77,7 @@ impl Index {
                 continue;
             }
             legal.push(sequence);
+            moved.push(sequence);
             let expires_at_ms = message.expires_at_ms;
             if *stage != Stage::Offered {
                 self.remove(agent, sequence);
@@ -84,7 +91,7 @@ impl Index {
                 self.expiries.remove(&(at, agent.clone(), sequence));
             }
         }
-        legal
+        (legal, moved)
     }
 
     /// A message waits no more. False when it did not wait.

@@ -168,6 +168,8 @@ pub struct Expired {
     pub id: String,
     /// Who is to be told.
     pub from: String,
+    /// The same, when it is an agent of this host.
+    pub sender: Option<AgentId>,
     /// The address it was sent to.
     pub to: String,
     /// The id of the message it answers.

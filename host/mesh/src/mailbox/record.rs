@@ -47,6 +47,8 @@ pub(super) struct Record {
     pub(super) to: String,
     pub(super) re: Option<String>,
     pub(super) origin: Origin,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(super) sender: Option<AgentId>,
     pub(super) expires_at_ms: Option<u64>,
     pub(super) accepted_at_ms: u64,
     /// What it counts against quotas.
@@ -94,6 +96,7 @@ impl Record {
             to: message.to.clone(),
             re: message.re.clone(),
             origin: message.origin,
+            sender: message.sender.clone(),
             expires_at_ms: message.expires_at_ms,
             accepted_at_ms,
             bytes: message.bytes() as u64,
@@ -161,7 +164,7 @@ impl Record {
             re: self.re,
             body: raw_json(body)?,
             origin: self.origin,
-            sender: None,
+            sender: self.sender,
             expires_at_ms: self.expires_at_ms,
         })
     }

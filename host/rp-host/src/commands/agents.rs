@@ -13,6 +13,8 @@ use crate::{
     render::{duration, safe, table},
 };
 
+const SEE_DAEMONS: &str = "`rp-host daemons` says why";
+
 impl Asking<'_> {
     pub(super) async fn create(&self, create: Create) -> Result<(), Problem> {
         let settings = match &create.settings {
@@ -116,11 +118,15 @@ impl Asking<'_> {
         }
         match failed.as_slice() {
             [] => Ok(()),
-            [(_, problem)] => Err(problem.clone()),
+            [(_, problem)] if wanted.is_some() => Err(problem.clone()),
+            [(name, problem)] => {
+                let message = format!("could not {what} {}: {problem}", safe(name));
+                Err(Problem::failed(message).hint(problem.hint_text().unwrap_or(SEE_DAEMONS)))
+            }
             several => {
                 let names: Vec<_> = several.iter().map(|(name, _)| safe(name)).collect();
                 Err(Problem::failed(format!("could not {what} {}", names.join(", ")))
-                    .hint("`rp-host daemons` says why"))
+                    .hint(SEE_DAEMONS))
             }
         }
     }

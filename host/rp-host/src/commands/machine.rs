@@ -29,13 +29,16 @@ impl Asking<'_> {
         };
         let read = std::fs::read(&path).map_err(|error| {
             Problem::failed(format!("could not read {}: {error}", path.display())).hint(
-                "a daemon in the foreground logs to its terminal; one in the background to a file",
+                match component {
+                    Some(_) => "a component that has not said anything yet has no log",
+                    None => "a daemon in the foreground logs to its terminal, not to a file",
+                },
             )
         })?;
         let text = String::from_utf8_lossy(&read);
         let all: Vec<_> = text.lines().collect();
         let last: Vec<_> = all.iter().skip(all.len().saturating_sub(lines)).copied().collect();
-        self.show(&serde_json::json!({ "lines": last }), |_| last.join("\n"))?;
+        self.show(&serde_json::json!({ "lines": last }), |_| safe(&last.join("\n")))?;
         if follow { print_additions(&path, read.len() as u64).await } else { Ok(()) }
     }
 
@@ -126,8 +129,11 @@ async fn print_additions(path: &Path, mut end: u64) -> Result<(), Problem> {
         let mut added = Vec::new();
         file.seek(SeekFrom::Start(end)).doing("read the log")?;
         file.take(length - end).read_to_end(&mut added).doing("read the log")?;
-        end += added.len() as u64;
-        output::raw(&added)?;
+        // A line that is being written is shown when it is whole.
+        let whole = added.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
+        added.truncate(whole);
+        end += whole as u64;
+        output::raw(safe(&String::from_utf8_lossy(&added)).as_bytes())?;
     }
 }
 

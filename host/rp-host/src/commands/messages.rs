@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal;
 
+use rp_protocol::mesh::BROKER;
 use serde_json::Value;
 
 use super::{Asking, url_part};
@@ -47,7 +48,8 @@ impl Asking<'_> {
         let expires_in_ms =
             send.expires.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
         let request = api::Send { to, body, re: send.re, expires_in_ms };
-        let sent: api::Sent = client.post("/v1/messages", &request).await?;
+        let sent = client.post("/v1/messages", &request);
+        let sent: api::Sent = self.patiently("waiting for the acknowledgement", sent).await?;
         if let Some(refused) = refusal(&sent) {
             return Err(refused);
         }
@@ -88,6 +90,10 @@ impl Asking<'_> {
             Held::Allow { id } => {
                 let path = format!("/v1/held/{}/allow", url_part(&id)?);
                 let sent: api::Sent = client.post(&path, &()).await?;
+                if sent.outcomes.is_empty() {
+                    return Err(Problem::failed("none of its recipients is on the mesh")
+                        .hint(format!("it stays held; `rp-host held deny {id}` throws it away")));
+                }
                 match refusal(&sent) {
                     Some(refused) => Err(refused),
                     None => self.show(&sent, outcomes),
@@ -202,7 +208,8 @@ fn refusal(sent: &api::Sent) -> Option<Problem> {
 
 fn message_block(message: &api::Message, owner: &str) -> String {
     let body = message.body.as_str().map_or_else(|| message.body.to_string(), str::to_owned);
-    let re = message.re.as_ref().map(|re| format!("\n  answers {re}")).unwrap_or_default();
+    let answers = if message.from == BROKER { "about" } else { "answers" };
+    let re = message.re.as_ref().map(|re| format!("\n  {answers} {re}")).unwrap_or_default();
     let stage = match message.stage.as_deref().unwrap_or_default() {
         "stored" if owner == PERSON => "new",
         "turn-seen" if owner == PERSON => "read",

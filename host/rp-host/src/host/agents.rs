@@ -174,8 +174,10 @@ impl Host {
     /// Stops an agent; it stays kept, and stays stopped when the daemon starts again.
     pub async fn stop(&self, id: &str) -> Result<api::Agent, Problem> {
         let entry = self.entry(id).await?;
-        self.session(&entry)?.stop().await.map_err(problem)?;
+        let session = self.session(&entry)?;
+        // First, so that a daemon that ends in between does not start it again.
         self.set_stopped(id, true).await?;
+        session.stop().await.map_err(problem)?;
         Ok(self.describe(&entry))
     }
 

@@ -96,7 +96,8 @@ impl Host {
         waiting.retain(|pending| pending.stage == Stage::Stored);
         if take {
             let sequences: Vec<_> = waiting.iter().map(|pending| pending.sequence).collect();
-            self.mark_read(&agent, &sequences);
+            let taken = self.mark_read(&agent, &sequences);
+            waiting.retain(|pending| taken.contains(&pending.sequence));
         }
         Ok(api::Inbox { messages: waiting.iter().map(waiting_message).collect() })
     }
@@ -108,11 +109,12 @@ impl Host {
         Ok(letters)
     }
 
-    /// A model that reads its mailbox with a tool has the messages in its running turn.
-    fn mark_read(&self, agent: &AgentId, sequences: &[u64]) {
-        for stage in [Stage::Injected, Stage::TurnSeen] {
-            self.mailboxes.mark(agent, sequences, stage, now_ms());
-        }
+    /// A model that reads its mailbox with a tool has the messages in its running turn. Gives
+    /// those that nobody else took meanwhile.
+    fn mark_read(&self, agent: &AgentId, sequences: &[u64]) -> Vec<u64> {
+        let taken = self.mailboxes.mark(agent, sequences, Stage::Injected, now_ms());
+        self.mailboxes.mark(agent, &taken, Stage::TurnSeen, now_ms());
+        taken
     }
 
     /// The answer to a message, when it comes in time; it is not given to the model again.

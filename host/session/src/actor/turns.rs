@@ -182,7 +182,9 @@ impl Actor {
         if let Some(run) = &self.run
             && run.cause.is_none()
         {
-            self.status.phase = match (run.ready, run.working) {
+            // An accepted prompt whose turn is about to begin is work too.
+            let working = run.working || run.turn_due.is_some();
+            self.status.phase = match (run.ready, working) {
                 (false, _) => Phase::Starting,
                 (true, false) => Phase::Idle,
                 (true, true) => Phase::Working,

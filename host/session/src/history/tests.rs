@@ -184,7 +184,7 @@ async fn a_forgotten_log_begins_anew() {
     let history = bench.open_large().await;
     append(&history, 1..=10).await;
     history.close().await;
-    history.forget().await.unwrap();
+    History::forget(&bench.database, "0123abcd").await.unwrap();
     let history = bench.open_large().await;
     assert_eq!(history.last(), 0);
     append(&history, 1..=1).await;
