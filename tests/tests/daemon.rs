@@ -174,8 +174,9 @@ async fn a_lone_copy_of_the_program_works_on_an_empty_machine() {
 #[tokio::test]
 async fn a_full_disk_is_said_once_and_loses_nothing() {
     // A disk of its own needs a namespace, which not every machine gives.
-    let may = std::process::Command::new("unshare").args(["-Urm", "true"]).status();
-    if !may.is_ok_and(|status| status.success()) || !Path::new("/usr/bin/dd").exists() {
+    let mount = ["-Urm", "mount", "-t", "tmpfs", "none", "/tmp"];
+    let may = std::process::Command::new("unshare").args(mount).output();
+    if !may.is_ok_and(|tried| tried.status.success()) || !Path::new("/usr/bin/dd").exists() {
         eprintln!("left out: this machine gives no namespaces");
         return;
     }
@@ -196,7 +197,7 @@ async fn a_full_disk_is_said_once_and_loses_nothing() {
     "#;
     let mut command = tokio::process::Command::new("unshare");
     command.args(["-Urm", "sh", "-c", script]).env("HOME", home.path()).env("RP", program);
-    command.env_remove("REMOTE_PI_HOME").stdin(std::process::Stdio::null());
+    command.env_remove("REMOTE_PI_HOME").stdin(std::process::Stdio::null()).kill_on_drop(true);
     let output = tokio::time::timeout(PATIENCE, command.output()).await.unwrap().unwrap();
     let said = String::from_utf8(output.stdout).unwrap();
     let said = said.replace(&home.path().display().to_string(), "HOME");
