@@ -22,7 +22,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Show two agents talk through the mesh (builds what it needs; about 10 minutes the first time)
+    /// Show two agents talk through the mesh (builds what it needs; about 15 minutes the first time)
     Demo {
         /// `demo` needs nothing; `pi` installs the real Pi and a scripted model on loopback
         #[arg(long, default_value = "demo", value_parser = ["demo", "pi"])]
