@@ -42,13 +42,9 @@ fn embed() -> Result<(), String> {
 }
 
 fn row(table: &mut String, guest: &rp_guests::Guest, copy: &Path) -> std::fmt::Result {
-    let kind = match guest.kind {
-        rp_guests::Kind::Adapter => "Adapter",
-        rp_guests::Kind::Policy => "Policy",
-    };
-    let id = guest.id;
+    let manifest = &guest.manifest;
     writeln!(
         table,
-        "    Embedded {{ id: {id:?}, kind: Kind::{kind}, bytes: include_bytes!({copy:?}) }},"
+        "    Embedded {{ manifest: include_str!({manifest:?}), bytes: include_bytes!({copy:?}) }},"
     )
 }

@@ -11,8 +11,8 @@ use crate::harness::exports::rp::harness::adapter::{
 /// the same calls in the same order give the same effects. The methods mean what
 /// `wit/harness` says of the functions with their names.
 pub trait Adapter: Sized + 'static {
-    /// What the adapter is and can do.
-    fn describe() -> Description;
+    /// The harnesses it drives, at least one.
+    fn describe() -> Vec<Description>;
 
     /// How to start the harness.
     ///
@@ -52,7 +52,7 @@ pub struct Session<A>(RefCell<A>);
 impl<A: Adapter> Guest for Component<A> {
     type Session = Session<A>;
 
-    fn describe() -> Description {
+    fn describe() -> Vec<Description> {
         A::describe()
     }
 

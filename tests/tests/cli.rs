@@ -202,7 +202,10 @@ async fn everything_that_is_listed_can_be_had_as_json() {
         (vec!["held", "list"], "messages"),
         (vec!["harnesses"], "harnesses"),
         (vec!["component", "list"], "components"),
-        (vec!["component", "inspect", "demo"], "id imports kind sha256 size source state world"),
+        (
+            vec!["component", "inspect", "demo"],
+            "about id imports kind permissions publisher sha256 size source state version world",
+        ),
     ] {
         let answer = host.run_json(&command).await.unwrap();
         let found: Vec<_> = answer.as_object().unwrap().keys().map(String::as_str).collect();

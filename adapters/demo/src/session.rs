@@ -34,8 +34,8 @@ pub struct Demo {
 const INTERRUPT: &str = "interrupt";
 
 impl Adapter for Demo {
-    fn describe() -> Description {
-        launch::describe()
+    fn describe() -> Vec<Description> {
+        vec![launch::describe()]
     }
 
     fn launch(request: &LaunchRequest) -> Result<LaunchSpec, Failure> {

@@ -38,6 +38,7 @@ fn prompt(text: &str, urgency: Urgency) -> Command {
 
 fn request() -> LaunchRequest {
     LaunchRequest {
+        harness: "demo".to_owned(),
         cwd: "/home/user/project".to_owned(),
         agent: "ann".to_owned(),
         model: None,

@@ -1,17 +1,17 @@
 //! What the adapter is, and how Pi is started.
 
-use std::collections::BTreeMap;
-
 use rp_sdk::interface::{
     Abilities, Description, Failure, Framing, LaunchRequest, LaunchSpec, MeshAccess,
 };
-use rp_sdk::session::FailureKind;
-use serde::Deserialize;
+use rp_sdk::settings::Settings;
 
 use crate::version::{TESTED, Version};
 
 /// How a person installs Pi.
 pub(crate) const INSTALL: &str = "npm install --global @earendil-works/pi-coding-agent";
+
+/// What the settings of an agent can look like.
+const SETTINGS: &str = r#"{"args":["--thinking","high"],"env":{"NAME":"value"}}"#;
 
 /// The extension that gives Pi the tools of the mesh.
 const MESH_EXTENSION: &[u8] = include_bytes!("../extension/mesh.ts");
@@ -55,7 +55,7 @@ fn abilities() -> Abilities {
 }
 
 pub(crate) fn launch(request: &LaunchRequest) -> Result<LaunchSpec, Failure> {
-    let settings = Settings::parse(&request.settings)?;
+    let settings = Settings::parse(&request.settings, &[], SETTINGS)?;
     let mut spec = LaunchSpec {
         program: "pi".to_owned(),
         args: vec!["--mode".to_owned(), "rpc".to_owned()],
@@ -89,38 +89,6 @@ fn add_mesh(spec: &mut LaunchSpec, mesh: &MeshAccess) {
     spec.env.push(("RP_AGENT_TOKEN".to_owned(), mesh.token.clone()));
 }
 
-/// What a user can set for one agent.
-#[derive(Debug, Default, Deserialize)]
-struct Settings {
-    /// Appended to Pi's arguments.
-    #[serde(default)]
-    args: Vec<String>,
-    /// Added to Pi's environment.
-    #[serde(default)]
-    env: BTreeMap<String, String>,
-    #[serde(flatten)]
-    unknown: BTreeMap<String, serde::de::IgnoredAny>,
-}
-
-impl Settings {
-    fn parse(text: &str) -> Result<Self, Failure> {
-        let invalid = |message: String| {
-            Failure {
-            kind: FailureKind::Invalid,
-            message,
-            hint: Some(r#"the settings of a Pi agent look like {"args":["--thinking","high"],"env":{"NAME":"value"}}"#.to_owned()),
-        }
-        };
-        let settings: Self = serde_json::from_str(text)
-            .map_err(|error| invalid(format!("the settings do not fit: {error}")))?;
-        if settings.unknown.is_empty() {
-            return Ok(settings);
-        }
-        let names: Vec<String> = settings.unknown.keys().map(|name| format!("`{name}`")).collect();
-        Err(invalid(format!("unknown settings: {}", names.join(", "))))
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test that fails panics")]
 mod tests {
@@ -129,6 +97,7 @@ mod tests {
 
     fn request() -> LaunchRequest {
         LaunchRequest {
+            harness: "pi".to_owned(),
             cwd: "/home/ann/project".to_owned(),
             agent: "ann".to_owned(),
             model: None,
@@ -187,16 +156,5 @@ mod tests {
         let spec =
             launch(&LaunchRequest { version: Some("0.74.2".to_owned()), ..request() }).unwrap();
         assert!(!spec.args.contains(&"--approve".to_owned()));
-    }
-
-    #[test]
-    fn settings_that_do_not_fit_are_refused_with_their_names() {
-        let refusal = |settings: &str| {
-            launch(&LaunchRequest { settings: settings.to_owned(), ..request() }).unwrap_err()
-        };
-        assert!(refusal(r#"{"arg":[],"colour":1}"#).message.contains("`arg`, `colour`"));
-        assert!(refusal(r#"{"args":"--thinking"}"#).message.contains("do not fit"));
-        assert_eq!(refusal("[]").kind, FailureKind::Invalid);
-        assert_eq!(refusal("null").kind, FailureKind::Invalid);
     }
 }

@@ -38,8 +38,8 @@ pub struct Pi {
 }
 
 impl Adapter for Pi {
-    fn describe() -> Description {
-        launch::describe()
+    fn describe() -> Vec<Description> {
+        vec![launch::describe()]
     }
 
     fn launch(request: &LaunchRequest) -> Result<LaunchSpec, Failure> {

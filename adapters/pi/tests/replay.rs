@@ -141,6 +141,7 @@ fn request(version: Option<&str>, case: &Case) -> LaunchRequest {
         case.argv.get(at + 1).cloned()
     };
     LaunchRequest {
+        harness: "pi".to_owned(),
         cwd: "/home/user/project".to_owned(),
         agent: "user".to_owned(),
         model: None,

@@ -41,9 +41,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let policy = engine.load_policy("default", wasm("default")?, "{}", Arc::new(NoStore)).await?;
     let (p50, p99) = measure_policy(&policy)?;
-    let adapter = engine.load_adapter("pi", wasm("pi")?).await?;
+    let adapters = engine.load_adapter("pi", wasm("pi")?).await?;
+    let adapter = adapters.first().ok_or("Pi has no adapter")?;
     let lines = recorded(&root.join("adapters/pi/transcripts/0.87.1"))?;
-    let rate = measure_adapter(&adapter, &lines).await?;
+    let rate = measure_adapter(adapter, &lines).await?;
     let figures = serde_json::json!({
         "timing_p50_us": measure_timing(),
         "policy_p50_us": p50,

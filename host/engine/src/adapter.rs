@@ -11,6 +11,7 @@ use wasmtime::{Store, UpdateDeadline, component::ResourceAny};
 use crate::{
     CallError, LoadError, NoStore,
     bindings::harness::{HarnessAdapter, HarnessAdapterPre, exports::rp::harness::adapter as wit},
+    convert_session::launch_request,
     engine::Shared,
     error::Bounds,
     host::Host,
@@ -18,45 +19,55 @@ use crate::{
     log::ComponentLog,
 };
 
-/// A loaded harness adapter. Clones share the compiled code.
+/// A loaded harness adapter, for one of the harnesses it drives. Clones, and the adapters of its
+/// other harnesses, share the compiled code.
 #[derive(Clone)]
-pub struct Adapter(Arc<Loaded>);
+pub struct Adapter {
+    loaded: Arc<Loaded>,
+    description: Arc<HarnessDescription>,
+}
 
 struct Loaded {
     shared: Arc<Shared>,
     pre: HarnessAdapterPre<Host>,
     imports: Vec<String>,
     log: Arc<ComponentLog>,
-    description: HarnessDescription,
 }
 
 impl Adapter {
-    /// Asks a throw-away instance what the adapter is.
+    /// Asks a throw-away instance which harnesses the adapter drives.
     pub(crate) async fn describe_itself(
         shared: Arc<Shared>,
         pre: HarnessAdapterPre<Host>,
         imports: Vec<String>,
         log: Arc<ComponentLog>,
-    ) -> Result<Self, LoadError> {
+    ) -> Result<Vec<Self>, LoadError> {
         let mut instance = Instance::new(&shared, &pre, &log, "").await?;
         let (adapter, store, limited) = instance.begin();
-        let description = limited.run(adapter.call_describe(store)).await?.into();
-        Ok(Adapter(Arc::new(Loaded { shared, pre, imports, log, description })))
+        let told = limited.run(adapter.call_describe(store)).await?;
+        let descriptions: Vec<HarnessDescription> = told.into_iter().map(Into::into).collect();
+        check_descriptions(&descriptions).map_err(LoadError::Description)?;
+        let loaded = Arc::new(Loaded { shared, pre, imports, log });
+        let adapter = |description| Adapter {
+            loaded: Arc::clone(&loaded),
+            description: Arc::new(description),
+        };
+        Ok(descriptions.into_iter().map(adapter).collect())
     }
 
     /// The id it was loaded with.
     pub fn id(&self) -> &str {
-        self.0.log.component()
+        self.loaded.log.component()
     }
 
-    /// What the adapter says of itself; asked once, when it was loaded.
+    /// What the adapter says of the harness; asked once, when it was loaded.
     pub fn describe(&self) -> &HarnessDescription {
-        &self.0.description
+        &self.description
     }
 
     /// The interfaces it imports, with their versions.
     pub fn imports(&self) -> &[String] {
-        &self.0.imports
+        &self.loaded.imports
     }
 
     /// What to start for this request. The inner error is the adapter's own refusal.
@@ -66,7 +77,7 @@ impl Adapter {
     ) -> Result<Result<LaunchSpec, Failure>, CallError> {
         let mut instance = self.instance(&request.agent).await?;
         let (adapter, store, limited) = instance.begin();
-        let outcome = limited.run(adapter.call_launch(store, &request.into())).await?;
+        let outcome = limited.run(adapter.call_launch(store, &self.request(request))).await?;
         Ok(outcome.map(Into::into).map_err(Into::into))
     }
 
@@ -75,13 +86,38 @@ impl Adapter {
         let mut instance = self.instance(&request.agent).await?;
         let (adapter, store, limited) = instance.begin();
         let session =
-            limited.run(adapter.session().call_constructor(store, &request.into())).await?;
+            limited.run(adapter.session().call_constructor(store, &self.request(request))).await?;
         Ok(AdapterSession { live: Some((instance, session)) })
     }
 
     async fn instance(&self, session: &str) -> Result<Instance, CallError> {
-        Instance::new(&self.0.shared, &self.0.pre, &self.0.log, session).await
+        let Loaded { shared, pre, log, .. } = self.loaded.as_ref();
+        Instance::new(shared, pre, log, session).await
     }
+
+    fn request(&self, request: &LaunchRequest) -> wit::LaunchRequest {
+        launch_request(&self.description.name, request)
+    }
+}
+
+/// Holds what an adapter says of itself to what the host can show and look up.
+fn check_descriptions(descriptions: &[HarnessDescription]) -> Result<(), String> {
+    if descriptions.is_empty() {
+        return Err("it drives no harness".to_owned());
+    }
+    for (place, description) in descriptions.iter().enumerate() {
+        let name = &description.name;
+        let is_plain = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
+        if name.is_empty() || name.len() > 64 || !name.bytes().all(is_plain) {
+            return Err(format!(
+                "the harness name {name:?} must be lower-case letters, digits and hyphens"
+            ));
+        }
+        if descriptions.iter().take(place).any(|other| other.name == *name) {
+            return Err(format!("it names the harness {name} twice"));
+        }
+    }
+    Ok(())
 }
 
 /// A running session of an adapter. After an error, and after a call whose future was

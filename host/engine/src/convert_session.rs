@@ -345,17 +345,20 @@ impl From<&ours::MeshAccess> for harness::MeshAccess {
     }
 }
 
-impl From<&ours::LaunchRequest> for harness::LaunchRequest {
-    fn from(request: &ours::LaunchRequest) -> Self {
-        harness::LaunchRequest {
-            cwd: request.cwd.clone(),
-            agent: request.agent.clone(),
-            model: request.model.clone(),
-            resume: request.resume.clone(),
-            mesh: request.mesh.as_ref().map(Into::into),
-            settings: request.settings.clone(),
-            version: request.version.clone(),
-        }
+/// A launch request for one of the adapter's harnesses.
+pub(crate) fn launch_request(
+    harness: &str,
+    request: &ours::LaunchRequest,
+) -> harness::LaunchRequest {
+    harness::LaunchRequest {
+        harness: harness.to_owned(),
+        cwd: request.cwd.clone(),
+        agent: request.agent.clone(),
+        model: request.model.clone(),
+        resume: request.resume.clone(),
+        mesh: request.mesh.as_ref().map(Into::into),
+        settings: request.settings.clone(),
+        version: request.version.clone(),
     }
 }
 

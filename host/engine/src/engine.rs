@@ -92,13 +92,13 @@ impl Engine {
         self.0.cache.has(&self.0.wasmtime, wasm)
     }
 
-    /// Loads a harness adapter and asks it what it is. `id` names it in logs and must be
-    /// usable as the name of a file.
+    /// Loads a harness adapter and asks it what it drives: one [`Adapter`] for each harness, at
+    /// least one. `id` names it in logs and must be usable as the name of a file.
     pub async fn load_adapter(
         &self,
         id: &str,
         wasm: impl Into<Arc<[u8]>>,
-    ) -> Result<Adapter, LoadError> {
+    ) -> Result<Vec<Adapter>, LoadError> {
         let pre = self.0.prepare(wasm.into(), &world::ADAPTER).await?;
         let imports = self.0.imports(&pre);
         let pre = HarnessAdapterPre::new(pre)

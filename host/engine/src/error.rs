@@ -68,6 +68,9 @@ pub enum LoadError {
     /// Its first calls failed.
     #[error("the component failed when it was tried: {0}")]
     Call(#[from] CallError),
+    /// What an adapter says of itself cannot be.
+    #[error("the adapter describes itself wrongly: {0}")]
+    Description(String),
     /// A policy refused its settings.
     #[error("the policy refused its settings: {0}")]
     Settings(String),

@@ -314,8 +314,17 @@ pub struct Harnesses {
 pub struct Component {
     /// Its id.
     pub id: String,
-    /// `adapter` or `policy`.
+    /// Its own version.
+    pub version: String,
+    /// `adapter`, `policy` or `actions`.
     pub kind: String,
+    /// What it does.
+    pub about: String,
+    /// Who made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub publisher: Option<String>,
+    /// What it may do beyond computing, in sentences.
+    pub permissions: Vec<String>,
     /// The world it was built for.
     pub world: String,
     /// Bytes of the `.wasm`.

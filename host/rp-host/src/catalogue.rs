@@ -4,13 +4,16 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use rp_engine::{Adapter, Engine, EngineConfig, Limits, NoStore, Policy};
 use rp_mesh::RoutingPolicy;
-use rp_protocol::routing::{Decision, Facts};
+use rp_protocol::{
+    component::{Kind, Manifest},
+    routing::{Decision, Facts},
+};
 use sha2::{Digest, Sha256};
 
 use crate::{
     api,
     config::did_you_mean,
-    embedded::{COMPONENTS, Embedded, Kind},
+    embedded::COMPONENTS,
     files,
     paths::StateRoot,
     problem::{Problem, While},
@@ -21,7 +24,7 @@ const POLICY: &str = "default";
 
 /// The components this host has loaded.
 pub struct Catalogue {
-    adapters: BTreeMap<&'static str, Adapter>,
+    adapters: BTreeMap<String, (Manifest, Adapter)>,
     policy: Arc<Policy>,
     components: Vec<api::Component>,
 }
@@ -33,29 +36,28 @@ impl Catalogue {
         if !COMPONENTS.iter().all(|component| engine.has_compiled(component.bytes)) {
             compile_apart().await;
         }
-        let loading: Vec<_> = COMPONENTS
-            .iter()
-            .map(|component| (component, tokio::spawn(load(engine.clone(), component))))
-            .collect();
-        let mut adapters = BTreeMap::new();
-        let mut policy = None;
+        let mut loading = Vec::new();
+        for component in COMPONENTS {
+            let manifest = Manifest::parse(component.manifest).doing("read a manifest")?;
+            let loaded = tokio::spawn(load(engine.clone(), manifest.clone(), component.bytes));
+            loading.push((manifest, component, loaded));
+        }
+        let (mut adapters, mut policy) = (BTreeMap::new(), None);
         let mut components = Vec::new();
-        for (component, loading) in loading {
-            let loaded = loading
-                .await
-                .doing("load the components")?
-                .doing(format!("load the component {}", component.id))?;
+        for (manifest, component, loaded) in loading {
+            let loaded = loaded.await.doing("load the components")??;
+            components.push(describe(&manifest, component.bytes, loaded.imports()));
             match loaded {
-                Loaded::Adapter(adapter) => {
-                    components.push(describe(component, adapter.imports()));
-                    adapters.insert(component.id, adapter);
-                }
-                Loaded::Policy(loaded) => {
-                    components.push(describe(component, loaded.imports()));
-                    if component.id == POLICY {
-                        policy = Some(Arc::new(*loaded));
+                Loaded::Adapters(loaded) => {
+                    for adapter in loaded {
+                        let harness = adapter.describe().name.clone();
+                        adapters.insert(harness, (manifest.clone(), adapter));
                     }
                 }
+                Loaded::Policy(loaded) if manifest.id.as_str() == POLICY => {
+                    policy = Some(Arc::new(*loaded));
+                }
+                Loaded::Policy(_) => {}
             }
         }
         components.sort_by(|a, b| a.id.cmp(&b.id));
@@ -63,10 +65,17 @@ impl Catalogue {
         Ok(Self { adapters, policy, components })
     }
 
+    /// The programs that the adapter of a harness may have started: those it asks for, because a
+    /// component that ships with the program is granted what its manifest asks.
+    pub fn programs(&self, harness: &str) -> Vec<String> {
+        let manifest = self.adapters.get(harness).map(|(manifest, _)| manifest);
+        manifest.into_iter().flat_map(Manifest::programs).map(str::to_owned).collect()
+    }
+
     /// The adapter of a harness; the error names the closest ones.
     pub fn adapter(&self, harness: &str) -> Result<&Adapter, Problem> {
-        self.adapters.get(harness).ok_or_else(|| {
-            let names: Vec<_> = self.adapters.keys().copied().collect();
+        self.adapters.get(harness).map(|(_, adapter)| adapter).ok_or_else(|| {
+            let names: Vec<_> = self.adapters.keys().map(String::as_str).collect();
             let all = format!("the harnesses are {}", names.join(", "));
             Problem::usage(format!("there is no harness {harness}")).hint(did_you_mean(
                 harness,
@@ -78,7 +87,7 @@ impl Catalogue {
 
     /// Every adapter, in the order of their names.
     pub fn adapters(&self) -> impl Iterator<Item = &Adapter> {
-        self.adapters.values()
+        self.adapters.values().map(|(_, adapter)| adapter)
     }
 
     /// The routing policy, as the mesh asks it.
@@ -132,8 +141,8 @@ impl Catalogue {
 pub async fn compile(root: &StateRoot) -> Result<(), Problem> {
     let engine = engine(root)?;
     for component in COMPONENTS {
-        let compiled = load(engine.clone(), component).await;
-        compiled.doing(format!("compile the component {}", component.id))?;
+        let manifest = Manifest::parse(component.manifest).doing("read a manifest")?;
+        load(engine.clone(), manifest, component.bytes).await?;
     }
     Ok(())
 }
@@ -166,32 +175,45 @@ fn engine(root: &StateRoot) -> Result<Engine, Problem> {
 }
 
 enum Loaded {
-    Adapter(Adapter),
+    Adapters(Vec<Adapter>),
     Policy(Box<Policy>),
 }
 
-async fn load(engine: Engine, component: &Embedded) -> Result<Loaded, rp_engine::LoadError> {
-    let Embedded { id, bytes, .. } = component;
-    Ok(match component.kind {
-        Kind::Adapter => Loaded::Adapter(engine.load_adapter(id, *bytes).await?),
-        Kind::Policy => {
-            let policy = engine.load_policy(id, *bytes, "{}", Arc::new(NoStore)).await?;
-            Loaded::Policy(Box::new(policy))
+impl Loaded {
+    fn imports(&self) -> &[String] {
+        match self {
+            Self::Adapters(adapters) => adapters.first().map_or(&[], Adapter::imports),
+            Self::Policy(policy) => policy.imports(),
         }
-    })
+    }
 }
 
-fn describe(component: &Embedded, imports: &[String]) -> api::Component {
-    let (kind, world) = match component.kind {
-        Kind::Adapter => ("adapter", "rp:harness/harness-adapter@0.1.0"),
-        Kind::Policy => ("policy", "rp:routing/routing-policy@0.1.0"),
+async fn load(engine: Engine, manifest: Manifest, bytes: &'static [u8]) -> Result<Loaded, Problem> {
+    let id = manifest.id.as_str();
+    let loaded = match manifest.kind {
+        Kind::Adapter => engine.load_adapter(id, bytes).await.map(Loaded::Adapters),
+        Kind::Policy => {
+            let policy = engine.load_policy(id, bytes, "{}", Arc::new(NoStore)).await;
+            policy.map(|policy| Loaded::Policy(Box::new(policy)))
+        }
+        Kind::Actions => {
+            return Err(Problem::failed(format!("{id}: this version runs no action handlers")));
+        }
     };
+    loaded.doing(format!("load the component {id}"))
+}
+
+fn describe(manifest: &Manifest, bytes: &[u8], imports: &[String]) -> api::Component {
     api::Component {
-        id: component.id.to_owned(),
-        kind: kind.to_owned(),
-        world: world.to_owned(),
-        size: component.bytes.len() as u64,
-        sha256: Sha256::digest(component.bytes).iter().map(|b| format!("{b:02x}")).collect(),
+        id: manifest.id.to_string(),
+        version: manifest.version.to_string(),
+        kind: manifest.kind.to_string(),
+        about: manifest.about.clone(),
+        publisher: manifest.publisher.clone(),
+        world: manifest.world.to_string(),
+        permissions: manifest.permissions.iter().map(ToString::to_string).collect(),
+        size: bytes.len() as u64,
+        sha256: Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect(),
         source: "built in".to_owned(),
         state: "ready".to_owned(),
         imports: imports.to_vec(),
@@ -226,5 +248,20 @@ impl RoutingPolicy for PolicyInForce {
 
     fn wants_bodies(&self) -> bool {
         self.0.wants_bodies()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that fails panics")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_component_that_ships_has_a_manifest_that_says_who_made_it() {
+        for component in COMPONENTS {
+            let manifest = Manifest::parse(component.manifest).unwrap();
+            assert_eq!(manifest.publisher.as_deref(), Some("rp-host"), "{}", manifest.id);
+            assert_eq!(manifest.version.to_string(), env!("CARGO_PKG_VERSION"), "{}", manifest.id);
+        }
     }
 }

@@ -266,7 +266,7 @@ pub enum Held {
 pub enum Component {
     /// List all components
     List,
-    /// Show one component: world, imports, size, hash
+    /// Show one component: what it may do, its world, imports, size and hash
     Inspect {
         /// Its id
         id: String,

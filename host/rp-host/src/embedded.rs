@@ -1,20 +1,9 @@
 //! What is inside the program: the components it ships with and the skill.
 
-/// What a component is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// It translates a harness.
-    Adapter,
-    /// It decides about envelopes.
-    Policy,
-}
-
 /// A component that ships with the program.
 pub struct Embedded {
-    /// Its id.
-    pub id: &'static str,
-    /// What it is for.
-    pub kind: Kind,
+    /// Its `component.toml`.
+    pub manifest: &'static str,
     /// The `.wasm`.
     pub bytes: &'static [u8],
 }

@@ -170,13 +170,12 @@ impl Host {
     /// Gives an agent its session.
     async fn prepare(&self, entry: &Entry) -> Result<Session, Problem> {
         let adapter = self.catalogue.adapter(entry.harness())?.clone();
-        let program = adapter.describe().program.clone();
         let config = AgentConfig {
             id: agent_id(&entry.id())?,
             name: entry.name(),
             cwd: PathBuf::from(&entry.cwd),
             adapter,
-            programs: vec![program],
+            programs: self.catalogue.programs(entry.harness()),
             model: entry.model.clone(),
             mesh: Some(self.mesh_access(&entry.id())),
             settings: serde_json::to_string(&entry.settings).doing("read its settings")?,

@@ -277,6 +277,9 @@ impl Actor {
     /// The version that the program of this launch prints.
     async fn version(&mut self, spec: &LaunchSpec) -> Result<Option<String>, NotStarted> {
         let description = self.agent.adapter.describe();
+        if description.program.is_empty() {
+            return Ok(None);
+        }
         let environment: Vec<_> = self.agent.environment.iter().chain(&spec.env).cloned().collect();
         let Some(program) = self.host.launcher.find(&description.program, &environment) else {
             let missing = StartError::ProgramMissing {

@@ -164,7 +164,7 @@ impl Sessions {
     }
 
     /// Where the program of a harness is, and the version it prints: both `None` when it is
-    /// not installed.
+    /// not installed, and when only an agent's settings say which program it is.
     pub async fn installed(
         &self,
         adapter: &rp_engine::Adapter,

@@ -220,7 +220,7 @@ async fn adapter(id: &str) -> Adapter {
         limits: Limits::default(),
     });
     let wasm = fs::read(folder.join(format!("{id}.wasm"))).unwrap();
-    engine.unwrap().load_adapter(id, wasm).await.unwrap()
+    engine.unwrap().load_adapter(id, wasm).await.unwrap().remove(0)
 }
 
 fn prompt(text: &str) -> Command {

@@ -31,7 +31,8 @@ pub fn build(root: &Path, target_dir: &Path, progress: &mut Progress) -> Result<
             let component = components.join(format!("{}.wasm", source.id));
             let bytes = encode(&module)?;
             replace_if_changed(&component, &bytes)?;
-            Ok(Guest { id: source.id, kind: source.kind, component })
+            let manifest = root.join(source.folder).join("component.toml");
+            Ok(Guest { id: source.id, manifest, component })
         })
         .collect()
 }

@@ -17,15 +17,6 @@ pub use toolchain::{Toolchain, find_toolchain, install_toolchain};
 /// Receives lines about what is going on, without a line feed.
 pub type Progress<'a> = dyn FnMut(&str) + 'a;
 
-/// What a component is for, which says the world it must fit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// Translates one harness: world `harness-adapter`.
-    Adapter,
-    /// Decides about every envelope: world `routing-policy`.
-    Policy,
-}
-
 /// One first-party component.
 #[derive(Debug, Clone, Copy)]
 pub struct Source {
@@ -33,22 +24,15 @@ pub struct Source {
     pub id: &'static str,
     /// Its package in the guest workspace.
     pub package: &'static str,
-    /// Its folder, from the root of the repository.
+    /// Its folder, from the root of the repository, with its manifest.
     pub folder: &'static str,
-    /// What it is for.
-    pub kind: Kind,
 }
 
 /// Every first-party component.
 pub const SOURCES: &[Source] = &[
-    Source { id: "pi", package: "rp-adapter-pi", folder: "adapters/pi", kind: Kind::Adapter },
-    Source { id: "demo", package: "rp-adapter-demo", folder: "adapters/demo", kind: Kind::Adapter },
-    Source {
-        id: "default",
-        package: "rp-routing-default",
-        folder: "components/routing/default",
-        kind: Kind::Policy,
-    },
+    Source { id: "pi", package: "rp-adapter-pi", folder: "adapters/pi" },
+    Source { id: "demo", package: "rp-adapter-demo", folder: "adapters/demo" },
+    Source { id: "default", package: "rp-routing-default", folder: "components/routing/default" },
 ];
 
 /// A component that was built.
@@ -56,8 +40,8 @@ pub const SOURCES: &[Source] = &[
 pub struct Guest {
     /// The component's id.
     pub id: &'static str,
-    /// What it is for.
-    pub kind: Kind,
+    /// Its manifest, `component.toml`.
+    pub manifest: PathBuf,
     /// The component's `.wasm` file.
     pub component: PathBuf,
 }

@@ -17,6 +17,7 @@ impl Bench {
     /// A session whose process runs, of a Pi of this version.
     pub(crate) fn new(version: Option<&str>) -> Self {
         let request = LaunchRequest {
+            harness: "pi".to_owned(),
             cwd: "/home/user/project".to_owned(),
             agent: "user".to_owned(),
             model: None,

@@ -2,7 +2,8 @@
 //!
 //! Every function of a guest does nothing and returns a pointer to zeroes, which reads as
 //! empty lists, empty strings, the first case of a variant, success. A test replaces the
-//! body of the functions it is about.
+//! body of the functions it is about. Only `describe` says something: that there is a harness
+//! named `test`.
 
 use std::path::{Path, PathBuf};
 
@@ -34,6 +35,11 @@ pub const ADAPTER: &[(&str, &str)] = &[
 
 pub const POLICY: &[(&str, &str)] = &[("configure", "i32 i32"), ("decide", "i32")];
 
+/// A list of one description at 2048, with a name at 2200.
+const ONE_HARNESS: &str = r#"
+    (data (i32.const 2048) "\08\08\00\00\01\00\00\00\98\08\00\00\04\00\00\00")
+    (data (i32.const 2200) "test")"#;
+
 pub const LOG: &str = r#"(import "rp:plugin/log@0.1.0" "write"
     (func $log (param i32 i32 i32 i32 i32)))"#;
 
@@ -55,8 +61,11 @@ impl Guest {
             imports: r#"(import "[export]rp:harness/adapter@0.1.0" "[resource-new]session"
                 (func $new (param i32) (result i32)))"#
                 .into(),
-            items: String::new(),
-            bodies: vec![("[constructor]session".into(), "(call $new (i32.const 1))".into())],
+            items: ONE_HARNESS.into(),
+            bodies: vec![
+                ("describe".into(), "(i32.const 2048)".into()),
+                ("[constructor]session".into(), "(call $new (i32.const 1))".into()),
+            ],
             wit: String::new(),
             world: "rp:harness/harness-adapter",
         }
@@ -205,7 +214,8 @@ impl Place {
     }
 
     pub async fn adapter(&self, guest: &Guest) -> Result<Adapter, LoadError> {
-        self.engine.load_adapter("test", guest.build()).await
+        let adapters = self.engine.load_adapter("test", guest.build()).await?;
+        Ok(adapters.into_iter().next().unwrap())
     }
 
     pub async fn session(&self, guest: &Guest) -> AdapterSession {

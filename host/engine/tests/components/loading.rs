@@ -4,7 +4,7 @@ use rp_engine::{Limits, LoadError, NoStore};
 use std::sync::Arc;
 use wit_parser::Resolve;
 
-use crate::fixture::{Guest, Place, encode};
+use crate::fixture::{Guest, Place, ZEROES, encode};
 
 async fn refused(wasm: Vec<u8>) -> String {
     Place::new().engine.load_adapter("test", wasm).await.err().unwrap().to_string()
@@ -135,4 +135,26 @@ async fn a_missing_function_is_named() {
     let message = refused(wasm).await;
     assert!(message.starts_with("the component is not a harness adapter: "), "{message}");
     assert!(message.contains("`describe`"), "{message}");
+}
+
+#[tokio::test]
+async fn an_adapter_that_describes_what_cannot_be_is_refused() {
+    let nothing = Guest::adapter().body("describe", ZEROES);
+    assert_eq!(
+        refused(nothing.build()).await,
+        "the adapter describes itself wrongly: it drives no harness"
+    );
+    let odd = Guest::adapter().item("(data (i32.const 2200) \"a/b!\")");
+    assert_eq!(
+        refused(odd.build()).await,
+        "the adapter describes itself wrongly: the harness name \"a/b!\" must be lower-case \
+         letters, digits and hyphens"
+    );
+    let twice = Guest::adapter().item(
+        r#"(data (i32.const 2052) "\02") (data (i32.const 2108) "\98\08\00\00\04\00\00\00")"#,
+    );
+    assert_eq!(
+        refused(twice.build()).await,
+        "the adapter describes itself wrongly: it names the harness test twice"
+    );
 }

@@ -33,7 +33,7 @@ fn wasm(id: &str) -> Vec<u8> {
 
 async fn adapter(place: &Place, id: &str) -> Adapter {
     let wasm = tokio::task::block_in_place(|| wasm(id));
-    place.engine.load_adapter(id, wasm).await.unwrap()
+    place.engine.load_adapter(id, wasm).await.unwrap().remove(0)
 }
 
 /// What the harness wrote in a recorded run.

@@ -84,10 +84,16 @@ impl Asking<'_> {
                 let listing: api::Components = client.get("/v1/components").await?;
                 self.show(&listing, |listing| {
                     let row = |c: &api::Component| {
-                        vec![c.id.clone(), c.kind.clone(), safe(&c.state), c.source.clone()]
+                        vec![
+                            c.id.clone(),
+                            c.version.clone(),
+                            c.kind.clone(),
+                            safe(&c.state),
+                            safe(&c.about),
+                        ]
                     };
                     let rows: Vec<_> = listing.components.iter().map(row).collect();
-                    table(&["component", "kind", "state", "source"], &rows)
+                    table(&["component", "version", "kind", "state", "about"], &rows)
                 })
             }
             Component::Inspect { id } => {
@@ -105,14 +111,25 @@ impl Asking<'_> {
 }
 
 fn component_block(component: &api::Component) -> String {
-    let api::Component { id, kind, world, state, source, size, sha256, imports } = component;
-    let imports =
-        if imports.is_empty() { "nothing".to_owned() } else { imports.join("\n         ") };
-    let state = safe(state);
-    format!(
-        "id       {id}\nkind     {kind}\nworld    {world}\nstate    {state}\nsource   {source}\n\
-         size     {size} bytes\nsha256   {sha256}\nimports  {imports}\n"
-    )
+    let listed = |items: &[String]| match items {
+        [] => "nothing".to_owned(),
+        items => items.iter().map(|item| safe(item)).collect::<Vec<_>>().join("\n         "),
+    };
+    let rows = [
+        ("id", component.id.clone()),
+        ("version", component.version.clone()),
+        ("kind", component.kind.clone()),
+        ("about", safe(&component.about)),
+        ("by", safe(component.publisher.as_deref().unwrap_or("nobody who says so"))),
+        ("may", listed(&component.permissions)),
+        ("world", component.world.clone()),
+        ("imports", listed(&component.imports)),
+        ("state", safe(&component.state)),
+        ("source", component.source.clone()),
+        ("size", format!("{} bytes", component.size)),
+        ("sha256", component.sha256.clone()),
+    ];
+    rows.iter().map(|(name, value)| format!("{name:8} {value}\n")).collect()
 }
 
 /// Prints what comes into a file behind `end`, until the program is interrupted. A file that

@@ -70,8 +70,8 @@ impl Host {
         let harness = create.harness.unwrap_or_else(|| self.default_harness.clone());
         let adapter = self.catalogue.adapter(&harness)?;
         let (program, _) = self.sessions.installed(adapter, &[]).await;
-        if program.is_none() {
-            let description = adapter.describe();
+        let description = adapter.describe();
+        if program.is_none() && !description.program.is_empty() {
             return Err(Problem::failed(format!(
                 "{} is not installed: there is no program {} on the daemon's PATH",
                 description.title, description.program
