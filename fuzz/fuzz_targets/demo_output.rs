@@ -3,21 +3,14 @@
 
 use libfuzzer_sys::fuzz_target;
 use rp_adapter_demo::Demo;
-use rp_sdk::{Adapter, harness::exports::rp::harness::adapter::LaunchRequest};
+use rp_sdk::{Adapter, testing::launch_request};
 
 fuzz_target!(|output: &[u8]| {
-    let mut session = Demo::new(LaunchRequest {
-        cwd: "/".to_owned(),
-        agent: "agent".to_owned(),
-        model: None,
-        resume: None,
-        mesh: None,
-        settings: "{}".to_owned(),
-        version: None,
-    });
+    let mut session = Demo::new(launch_request("demo"));
     session.started();
     for line in output.split(|byte| *byte == b'\n') {
         session.output(line);
+        session.effects().take();
     }
     session.wake();
 });

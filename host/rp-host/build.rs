@@ -38,7 +38,47 @@ fn embed() -> Result<(), String> {
         row(&mut table, guest, &copy).map_err(|e| e.to_string())?;
     }
     table.push_str("];\n");
-    fs::write(out.join("components.rs"), table).map_err(|e| e.to_string())
+    fs::write(out.join("components.rs"), table).map_err(|e| e.to_string())?;
+    let templates = templates(root).map_err(|e| e.to_string())?;
+    fs::write(out.join("templates.rs"), templates).map_err(|e| e.to_string())
+}
+
+/// The table of what `component new` writes: the templates, and the interfaces.
+fn templates(root: &Path) -> Result<String, Box<dyn std::error::Error>> {
+    let mut table = String::from(
+        "/// Files of the templates, by their path there, and of the interfaces.\n\
+         pub const TEMPLATES: &[(&str, &[u8])] = &[\n",
+    );
+    let sources = root.join("sdk/templates");
+    let mut files = Vec::new();
+    list(&sources, &mut files)?;
+    let mut named: Vec<(String, PathBuf)> = Vec::new();
+    for file in files {
+        named.push((file.strip_prefix(&sources)?.display().to_string(), file));
+    }
+    for package in ["harness", "session", "routing", "actions", "plugin"] {
+        let name = format!("wit/{package}/{package}.wit");
+        named.push((name.clone(), root.join(name)));
+    }
+    named.sort();
+    for (name, file) in named {
+        writeln!(table, "    ({name:?}, include_bytes!({file:?})),")?;
+    }
+    table.push_str("];\n");
+    println!("cargo::rerun-if-changed={}", sources.display());
+    Ok(table)
+}
+
+fn list(folder: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            list(&path, files)?;
+        } else {
+            files.push(path);
+        }
+    }
+    Ok(())
 }
 
 fn row(table: &mut String, guest: &rp_guests::Guest, copy: &Path) -> std::fmt::Result {

@@ -3,10 +3,15 @@
 //! A manifest is read whole or refused: an unknown key is an error that names the closest known one,
 //! so that a misspelt permission is never silently left out.
 
+mod permit;
+
 use std::fmt;
 
+pub use permit::{Permit, PermitError, SETTINGS_COMMAND};
 use semver::Version;
 use toml::{Table, Value};
+
+use crate::session::Command;
 
 /// The longest id, in bytes: it names files and rows in listings.
 const MAX_ID_BYTES: usize = 64;
@@ -14,6 +19,10 @@ const MAX_ID_BYTES: usize = 64;
 const MAX_TEXT_BYTES: usize = 500;
 /// Memory a component may ask for, in MiB.
 const MEMORY_MIB: std::ops::RangeInclusive<i64> = 1..=1024;
+
+/// A name in `command` that is no command of a session: give a prompt and wait until the turn is
+/// over.
+pub const ASK: &str = "ask";
 
 /// What a component is for, which says what it may ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,8 +55,6 @@ pub enum Request {
     Run(Vec<String>),
     /// Have these environment variables handed to them.
     Env(Vec<String>),
-    /// Have these paths read for it.
-    Read(Vec<String>),
     /// Keep data between calls.
     Store,
     /// See the bodies of messages.
@@ -121,6 +128,14 @@ pub enum ManifestError {
         /// What is wanted there.
         wanted: String,
     },
+    /// A command that no session has.
+    #[error("there is no command {command}\nhint: {hint}")]
+    UnknownCommand {
+        /// Its name.
+        command: String,
+        /// The closest command, or all of them.
+        hint: String,
+    },
     /// A permission that components of this kind cannot have.
     #[error("{kind} cannot ask for the permission {permission}\nhint: it can ask for {possible}")]
     NotForKind {
@@ -144,13 +159,12 @@ struct Row {
 use Kind::{Actions, Adapter, Policy};
 
 /// Every permission, in the order of [`Request`].
-const PERMISSIONS: [Row; 7] = [
+const PERMISSIONS: [Row; 6] = [
     Row { name: "run", list: Some("programs"), kinds: &[Adapter], make: Request::Run },
     Row { name: "env", list: Some("variables"), kinds: &[Adapter], make: Request::Env },
-    Row { name: "read", list: Some("paths"), kinds: &[Adapter], make: Request::Read },
     Row { name: "store", list: None, kinds: &[Policy, Actions], make: |_| Request::Store },
-    Row { name: "bodies", list: None, kinds: &[Policy, Actions], make: |_| Request::Bodies },
-    Row { name: "send", list: Some("to"), kinds: &[Policy, Actions], make: Request::Send },
+    Row { name: "bodies", list: None, kinds: &[Policy], make: |_| Request::Bodies },
+    Row { name: "send", list: Some("to"), kinds: &[Actions], make: Request::Send },
     Row { name: "command", list: Some("commands"), kinds: &[Actions], make: Request::Command },
 ];
 
@@ -225,17 +239,20 @@ impl fmt::Display for World {
 impl fmt::Display for Permission {
     /// A sentence for the person who is asked.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (what, of) = match &self.request {
-            Request::Run(programs) => ("start the program", programs.as_slice()),
-            Request::Env(variables) => ("hand over the environment variable", variables.as_slice()),
-            Request::Read(paths) => ("read", paths.as_slice()),
-            Request::Store => ("keep data of its own", [].as_slice()),
-            Request::Bodies => ("read what messages say", [].as_slice()),
-            Request::Send(patterns) => ("send messages to", patterns.as_slice()),
-            Request::Command(commands) => ("give sessions the command", commands.as_slice()),
-        };
-        f.write_str(what)?;
+        let (_, of) = self.request.parts();
+        f.write_str(match &self.request {
+            Request::Run(_) => "start the program",
+            Request::Env(_) => "hand over the environment variable",
+            Request::Store => "keep data of its own",
+            Request::Bodies => "read what messages say",
+            Request::Send(_) => "send messages to",
+            Request::Command(_) => "give sessions the command",
+        })?;
         for (place, name) in of.iter().enumerate() {
+            let name = match name.as_str() {
+                SETTINGS_COMMAND => "that an agent's settings name as its command",
+                name => name,
+            };
             write!(f, "{}{name}", if place == 0 { " " } else { " or " })?;
         }
         write!(f, ": {}", self.reason)
@@ -290,16 +307,37 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// The programs it asks to have started.
-    pub fn programs(&self) -> impl Iterator<Item = &str> {
-        self.permissions
-            .iter()
-            .filter_map(|permission| match &permission.request {
-                Request::Run(programs) => Some(programs),
-                _ => None,
-            })
-            .flatten()
-            .map(String::as_str)
+    /// What it asks for, one by one, without repetition, in ascending order.
+    #[must_use]
+    pub fn permits(&self) -> Vec<Permit> {
+        let mut permits: Vec<_> =
+            self.permissions.iter().flat_map(|permission| permission.request.permits()).collect();
+        permits.sort();
+        permits.dedup();
+        permits
+    }
+}
+
+impl Request {
+    /// Its name in manifests, and the values it has there.
+    fn parts(&self) -> (&'static str, &[String]) {
+        match self {
+            Request::Run(programs) => ("run", programs),
+            Request::Env(variables) => ("env", variables),
+            Request::Store => ("store", &[]),
+            Request::Bodies => ("bodies", &[]),
+            Request::Send(patterns) => ("send", patterns),
+            Request::Command(commands) => ("command", commands),
+        }
+    }
+
+    /// What of it can be granted on its own.
+    #[must_use]
+    pub fn permits(&self) -> Vec<Permit> {
+        match self.parts() {
+            (name, []) => vec![Permit::whole(name)],
+            (name, values) => values.iter().map(|value| Permit::one(name, value)).collect(),
+        }
     }
 }
 
@@ -398,17 +436,22 @@ impl Fields {
 
     fn nothing_else(&self, known: &[&'static str]) -> Result<(), ManifestError> {
         let Some(key) = self.table.keys().next() else { return Ok(()) };
-        const SIMILAR_ENOUGH: f64 = 0.75;
-        let closest = known
-            .iter()
-            .map(|name| (strsim::jaro_winkler(key, name), *name))
-            .filter(|(similarity, _)| *similarity >= SIMILAR_ENOUGH)
-            .max_by(|(a, _), (b, _)| a.total_cmp(b));
-        let hint = match closest {
-            Some((_, name)) => format!("did you mean {name}?"),
-            None => format!("the keys are {}", known.join(", ")),
-        };
+        let hint = did_you_mean(key, known, "keys");
         Err(ManifestError::UnknownKey { key: key.clone(), place: self.place.clone(), hint })
+    }
+}
+
+/// Names the known word that looks most like this one, or all when none does.
+fn did_you_mean(word: &str, known: &[&str], what: &str) -> String {
+    const SIMILAR_ENOUGH: f64 = 0.75;
+    let closest = known
+        .iter()
+        .map(|name| (strsim::jaro_winkler(word, name), *name))
+        .filter(|(similarity, _)| *similarity >= SIMILAR_ENOUGH)
+        .max_by(|(a, _), (b, _)| a.total_cmp(b));
+    match closest {
+        Some((_, name)) => format!("did you mean {name}?"),
+        None => format!("the {what} are {}", known.join(", ")),
     }
 }
 
@@ -423,7 +466,24 @@ fn permission(row: &Row, table: Table) -> Result<Permission, ManifestError> {
     let reason = fields.text("reason")?;
     let known: Vec<&'static str> = row.list.into_iter().chain(["reason"]).collect();
     fields.nothing_else(&known)?;
-    Ok(Permission { request: (row.make)(list), reason })
+    let request = (row.make)(list);
+    if let Request::Command(commands) = &request {
+        check_commands(commands)?;
+    }
+    Ok(Permission { request, reason })
+}
+
+/// A command that is misspelt could be granted, and would never be of use.
+fn check_commands(commands: &[String]) -> Result<(), ManifestError> {
+    let mut known = Command::NAMES.to_vec();
+    known.push(ASK);
+    match commands.iter().find(|command| !known.contains(&command.as_str())) {
+        None => Ok(()),
+        Some(command) => Err(ManifestError::UnknownCommand {
+            command: command.clone(),
+            hint: did_you_mean(command, &known, "commands"),
+        }),
+    }
 }
 
 fn not_for(kind: Kind, permission: &'static str) -> ManifestError {
@@ -476,7 +536,7 @@ mod tests {
             variables = ["OPENAI_API_KEY"]
             reason = "it signs in with it"
             [permissions.run]
-            programs = ["codex", "codex-beta"]
+            programs = ["codex", "{{settings.command}}"]
             reason = "it is the harness"
             "#
         ))
@@ -484,15 +544,42 @@ mod tests {
         assert_eq!((manifest.id.as_str(), manifest.kind), ("codex", Kind::Adapter));
         assert_eq!(manifest.world.to_string(), "rp:harness/harness-adapter@0.1.0");
         assert_eq!((manifest.memory_mib, manifest.publisher.as_deref()), (Some(128), Some("Ann")));
-        assert_eq!(manifest.programs().collect::<Vec<_>>(), ["codex", "codex-beta"]);
+        let permits: Vec<_> = manifest.permits().iter().map(ToString::to_string).collect();
+        assert_eq!(permits, ["env=OPENAI_API_KEY", "run=codex", "run={settings.command}"]);
         let sentences: Vec<_> = manifest.permissions.iter().map(ToString::to_string).collect();
         assert_eq!(
             sentences,
             [
-                "start the program codex or codex-beta: it is the harness",
+                "start the program codex or that an agent's settings name as its command: it is the harness",
                 "hand over the environment variable OPENAI_API_KEY: it signs in with it",
             ]
         );
+    }
+
+    #[test]
+    fn a_command_that_no_session_has_is_refused_with_the_closest() {
+        let actions = r#"
+            id = "core"
+            version = "1.0.0"
+            kind = "actions"
+            world = "rp:actions/app-actions@0.1.0"
+            about = "Buttons."
+        "#;
+        let asks = |commands: &str| {
+            format!("[permissions.command]\ncommands = [{commands}]\nreason = 'x'")
+        };
+        assert_eq!(
+            refusal(actions, &asks("'compact', 'new-sesion'")),
+            "there is no command new-sesion\nhint: did you mean new-session?"
+        );
+        assert_eq!(
+            refusal(actions, &asks("'fly'")),
+            "there is no command fly\nhint: the commands are prompt, abort, new-session, resume, \
+             compact, set-model, set-thinking, list-models, history, answer, rename, refresh, other, ask"
+        );
+        let all = Command::NAMES.map(|name| format!("'{name}'")).join(", ");
+        let text = format!("{actions}\n{}", asks(&format!("{all}, 'ask'")));
+        assert_eq!(Manifest::parse(&text).unwrap().permits().len(), Command::NAMES.len() + 1);
     }
 
     #[test]
@@ -532,12 +619,12 @@ mod tests {
             (
                 ADAPTER,
                 "[permissions.bodies]\nreason = \"x\"",
-                "an adapter cannot ask for the permission bodies\nhint: it can ask for run, env, read",
+                "an adapter cannot ask for the permission bodies\nhint: it can ask for run, env",
             ),
             (
                 POLICY,
                 "[permissions.run]\nprograms = [\"a\"]\nreason = \"x\"",
-                "a policy cannot ask for the permission run\nhint: it can ask for store, bodies, send",
+                "a policy cannot ask for the permission run\nhint: it can ask for store, bodies",
             ),
             ("", "", "a manifest has no id"),
             (

@@ -3,6 +3,7 @@
 //! Nothing here does I/O, reads a clock or spawns anything: parsers and state machines take
 //! bytes and times and return values, so that each can be fuzzed and replayed.
 
+pub mod actions;
 pub mod component;
 pub mod mesh;
 pub mod routing;

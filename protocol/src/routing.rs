@@ -14,6 +14,8 @@ pub struct Peer<'a> {
     pub address: &'a str,
     /// The harness, when this host runs the peer.
     pub harness: Option<&'a str>,
+    /// It is the person at this host.
+    pub person: bool,
 }
 
 /// Where an envelope comes from and goes to.
@@ -46,7 +48,7 @@ pub struct Facts<'a> {
     pub body_bytes: u32,
     /// The body's `type`, when it has one.
     pub body_type: Option<&'a str>,
-    /// The body, only when the policy asked for bodies.
+    /// The body, only when the policy asked for bodies and it is not too large for that.
     pub body: Option<&'a str>,
     /// Envelopes from this sender in the last 60 seconds, this one not counted.
     pub sent_last_minute: u32,

@@ -198,6 +198,27 @@ pub enum Answer {
     Dismiss,
 }
 
+/// How a question came to be no longer open.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+pub enum QuestionEnd {
+    /// Somebody answered it.
+    Answered {
+        /// Who, in words such as `the command line`.
+        by: String,
+        /// The answer.
+        answer: Answer,
+        /// The answer as a person reads it.
+        words: String,
+    },
+    /// The harness does not want to know any more: an abort, or an answer given elsewhere.
+    Withdrawn,
+    /// Nobody answered in time.
+    Expired,
+    /// The process that asked, or its host, ended.
+    Lost,
+}
+
 /// A finished message of the conversation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Message {
@@ -296,6 +317,45 @@ pub enum Command {
     Other { name: String, arguments: Value },
 }
 
+impl Command {
+    /// The name of every command, in the order of the variants.
+    pub const NAMES: [&str; 13] = [
+        "prompt",
+        "abort",
+        "new-session",
+        "resume",
+        "compact",
+        "set-model",
+        "set-thinking",
+        "list-models",
+        "history",
+        "answer",
+        "rename",
+        "refresh",
+        "other",
+    ];
+
+    /// Its name, which is also the `type` of its JSON.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Command::Prompt(_) => "prompt",
+            Command::Abort => "abort",
+            Command::NewSession => "new-session",
+            Command::Resume { .. } => "resume",
+            Command::Compact { .. } => "compact",
+            Command::SetModel { .. } => "set-model",
+            Command::SetThinking { .. } => "set-thinking",
+            Command::ListModels => "list-models",
+            Command::History => "history",
+            Command::Answer { .. } => "answer",
+            Command::Rename { .. } => "rename",
+            Command::Refresh => "refresh",
+            Command::Other { .. } => "other",
+        }
+    }
+}
+
 /// What a command that succeeded gives.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "kebab-case")]
@@ -345,20 +405,46 @@ pub struct Failure {
 pub enum Event {
     State(State),
     TurnStarted,
-    PromptSeen { number: u64 },
-    PromptsDropped { numbers: Vec<u64> },
-    Text { message: String, piece: String },
-    Thinking { message: String, piece: String },
+    PromptSeen {
+        number: u64,
+    },
+    PromptsDropped {
+        numbers: Vec<u64>,
+    },
+    Text {
+        message: String,
+        piece: String,
+    },
+    Thinking {
+        message: String,
+        piece: String,
+    },
     ToolStarted(ToolCall),
-    ToolProgress { call: String, piece: String },
+    ToolProgress {
+        call: String,
+        piece: String,
+    },
     ToolEnded(ToolCall),
     MessageEnded(Message),
     Question(Question),
-    QuestionSettled { question: String },
+    QuestionSettled {
+        question: String,
+        /// Said by the host; what comes from an adapter does not say it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        how: Option<QuestionEnd>,
+    },
     Usage(Usage),
-    TurnEnded { how: TurnEnd },
-    Notice { severity: Severity, text: String },
-    Other { name: String, data: Value },
+    TurnEnded {
+        how: TurnEnd,
+    },
+    Notice {
+        severity: Severity,
+        text: String,
+    },
+    Other {
+        name: String,
+        data: Value,
+    },
 }
 
 /// How a turn ended.
@@ -405,6 +491,49 @@ pub enum Ability {
     ModelErrors,
 }
 
+impl Ability {
+    /// All of them, in the order of `wit/harness`.
+    pub const ALL: [Ability; 23] = [
+        Ability::Steer,
+        Ability::Queue,
+        Ability::Interrupt,
+        Ability::TakeBack,
+        Ability::Abort,
+        Ability::Images,
+        Ability::PermissionQuestions,
+        Ability::Questions,
+        Ability::SurvivesDenial,
+        Ability::ListModels,
+        Ability::SetModel,
+        Ability::SetThinking,
+        Ability::StreamThinking,
+        Ability::StreamToolOutput,
+        Ability::Compact,
+        Ability::NewSession,
+        Ability::Resume,
+        Ability::History,
+        Ability::Rename,
+        Ability::MeshTools,
+        Ability::Usage,
+        Ability::Cost,
+        Ability::ModelErrors,
+    ];
+
+    /// Its name, as in `wit/harness`: `permission-questions`.
+    #[must_use]
+    pub fn name(self) -> String {
+        let debug = format!("{self:?}");
+        let mut name = String::with_capacity(debug.len() + 2);
+        for (place, letter) in debug.chars().enumerate() {
+            if letter.is_uppercase() && place > 0 {
+                name.push('-');
+            }
+            name.extend(letter.to_lowercase());
+        }
+        name
+    }
+}
+
 /// What an adapter says of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HarnessDescription {
@@ -427,6 +556,8 @@ pub struct HarnessDescription {
 /// What an adapter needs to know to launch its harness: see `wit/harness`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LaunchRequest {
+    /// Names this start of the process: no other start has the same.
+    pub launch: String,
     /// Absolute path of the agent's folder.
     pub cwd: String,
     /// The agent's name on the mesh.
@@ -546,5 +677,33 @@ mod base64_text {
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
         let text = String::deserialize(from)?;
         STANDARD.decode(text).map_err(D::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that fails panics")]
+
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_command_is_the_type_of_its_json() {
+        for name in Command::NAMES {
+            let command: Command = serde_json::from_value(serde_json::json!({
+                "type": name,
+                "text": "",
+                "session": "",
+                "instructions": null,
+                "model": { "provider": "", "id": "" },
+                "level": "off",
+                "question": "",
+                "answer": { "type": "dismiss" },
+                "title": "",
+                "name": "",
+                "arguments": {},
+            }))
+            .unwrap();
+            assert_eq!(command.name(), name);
+        }
     }
 }

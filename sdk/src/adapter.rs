@@ -3,13 +3,15 @@
 use std::cell::RefCell;
 use std::marker::PhantomData;
 
+use crate::effects::Effects;
 use crate::harness::exports::rp::harness::adapter::{
     Command, Description, Effect, Exit, Failure, Guest, GuestSession, LaunchRequest, LaunchSpec,
 };
 
 /// Translates one harness. A value is one session; it owns no process, file or clock, and
 /// the same calls in the same order give the same effects. The methods mean what
-/// `wit/harness` says of the functions with their names.
+/// `wit/harness` says of the functions with their names; what they want done they leave in
+/// [`effects`](Adapter::effects), from where the host gets it after each call.
 pub trait Adapter: Sized + 'static {
     /// The harnesses it drives, at least one.
     fn describe() -> Vec<Description>;
@@ -23,23 +25,26 @@ pub trait Adapter: Sized + 'static {
     /// A session whose process has not started yet.
     fn new(request: LaunchRequest) -> Self;
 
+    /// What it wants done and the host has not got yet.
+    fn effects(&mut self) -> &mut Effects;
+
     /// The process runs.
-    fn started(&mut self) -> Vec<Effect>;
+    fn started(&mut self);
 
     /// One line or chunk of its standard output.
-    fn output(&mut self, data: &[u8]) -> Vec<Effect>;
+    fn output(&mut self, data: &[u8]);
 
     /// One line of its standard error.
-    fn diagnostics(&mut self, line: &str) -> Vec<Effect>;
+    fn diagnostics(&mut self, line: &str);
 
     /// A client wants something.
-    fn command(&mut self, number: u64, command: Command) -> Vec<Effect>;
+    fn command(&mut self, number: u64, command: Command);
 
-    /// The time asked for with `wake-after` has passed.
-    fn wake(&mut self) -> Vec<Effect>;
+    /// The time asked for with `wake-after` has passed. An adapter that never asks needs none.
+    fn wake(&mut self) {}
 
     /// The process is gone.
-    fn exited(&mut self, how: &Exit) -> Vec<Effect>;
+    fn exited(&mut self, how: &Exit);
 }
 
 /// An [`Adapter`] in the shape the generated bindings want.
@@ -61,33 +66,41 @@ impl<A: Adapter> Guest for Component<A> {
     }
 }
 
+impl<A: Adapter> Session<A> {
+    fn call(&self, call: impl FnOnce(&mut A)) -> Vec<Effect> {
+        let mut adapter = self.0.borrow_mut();
+        call(&mut adapter);
+        adapter.effects().take()
+    }
+}
+
 impl<A: Adapter> GuestSession for Session<A> {
     fn new(request: LaunchRequest) -> Self {
         Self(RefCell::new(A::new(request)))
     }
 
     fn started(&self) -> Vec<Effect> {
-        self.0.borrow_mut().started()
+        self.call(A::started)
     }
 
     fn output(&self, data: Vec<u8>) -> Vec<Effect> {
-        self.0.borrow_mut().output(&data)
+        self.call(|adapter| adapter.output(&data))
     }
 
     fn diagnostics(&self, line: String) -> Vec<Effect> {
-        self.0.borrow_mut().diagnostics(&line)
+        self.call(|adapter| adapter.diagnostics(&line))
     }
 
     fn command(&self, number: u64, command: Command) -> Vec<Effect> {
-        self.0.borrow_mut().command(number, command)
+        self.call(|adapter| adapter.command(number, command))
     }
 
     fn wake(&self) -> Vec<Effect> {
-        self.0.borrow_mut().wake()
+        self.call(A::wake)
     }
 
     fn exited(&self, how: Exit) -> Vec<Effect> {
-        self.0.borrow_mut().exited(&how)
+        self.call(|adapter| adapter.exited(&how))
     }
 }
 

@@ -28,24 +28,31 @@ impl Settings {
     /// # Errors
     /// The text is no JSON object of this shape, or it has a name nobody knows.
     pub fn parse(text: &str, own: &[&str], example: &str) -> Result<Self, Failure> {
-        let invalid = |message: String| Failure {
-            kind: FailureKind::Invalid,
-            message,
-            hint: Some(format!("the settings look like {example}")),
+        let invalid = |message: String| {
+            Failure::new(FailureKind::Invalid, message)
+                .with_hint(format!("the settings look like {example}"))
         };
         let settings: Self = serde_json::from_str(text)
             .map_err(|error| invalid(format!("the settings do not fit: {error}")))?;
-        let unknown: Vec<String> = settings
-            .own
-            .keys()
-            .filter(|name| !own.contains(&name.as_str()))
-            .map(|name| format!("`{name}`"))
-            .collect();
-        if unknown.is_empty() {
-            return Ok(settings);
-        }
-        Err(invalid(format!("unknown settings: {}", unknown.join(", "))))
+        let unknown = settings.own.keys().filter(|name| !own.contains(&name.as_str()));
+        refuse(unknown).map_err(invalid)?;
+        Ok(settings)
     }
+}
+
+/// Makes sure that nothing is set, for a component that has no settings.
+///
+/// # Errors
+/// The text is no JSON object, or it has a name; the text says which, for a person.
+pub fn expect_none(text: &str) -> Result<(), String> {
+    let settings: serde_json::Map<String, serde_json::Value> = serde_json::from_str(text)
+        .map_err(|error| format!("the settings are not a JSON object: {error}"))?;
+    refuse(settings.keys())
+}
+
+fn refuse<'a>(unknown: impl Iterator<Item = &'a String>) -> Result<(), String> {
+    let names: Vec<String> = unknown.map(|name| format!("`{name}`")).collect();
+    if names.is_empty() { Ok(()) } else { Err(format!("unknown settings: {}", names.join(", "))) }
 }
 
 #[cfg(test)]
@@ -58,6 +65,19 @@ mod tests {
     #[test]
     fn nothing_set_is_nothing_added() {
         assert_eq!(Settings::parse("{}", &[], EXAMPLE).unwrap(), Settings::default());
+    }
+
+    #[test]
+    fn a_component_without_settings_names_those_it_was_given() {
+        assert_eq!(expect_none("{}"), Ok(()));
+        assert_eq!(
+            expect_none(r#"{"quiet":true,"loud":1}"#).unwrap_err(),
+            "unknown settings: `loud`, `quiet`"
+        );
+        for text in ["", "null", "[]", "{"] {
+            let refusal = expect_none(text).unwrap_err();
+            assert!(refusal.starts_with("the settings are not a JSON object: "), "{text}");
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::{
     ffi::OsStr,
     fs::{self, File},
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -26,6 +27,25 @@ pub struct Host {
     folder: TempDir,
     environment: Vec<(String, String)>,
     daemon: Option<Child>,
+}
+
+/// A state root in which this very program has compiled its components.
+fn compiled(program: &Path) -> Result<PathBuf> {
+    let built = fs::metadata(program)?;
+    let since = built.modified()?.duration_since(std::time::UNIX_EPOCH)?.as_nanos();
+    let folder = target::folder()?.join("tmp/compiled").join(format!("{}-{since}", built.len()));
+    fs::create_dir_all(&folder)?;
+    // Tests are programs of their own, and one of them does it for all.
+    let lock = File::create(folder.join("lock"))?;
+    lock.lock()?;
+    let done = folder.join("done");
+    if !done.exists() {
+        let mut command = Command::new(program);
+        command.arg("compile-components").env("REMOTE_PI_HOME", &folder).stdin(Stdio::null());
+        ensure!(command.status()?.success(), "the components could not be compiled");
+        File::create(done)?;
+    }
+    Ok(folder)
 }
 
 /// What a command said and how it ended.
@@ -53,6 +73,24 @@ impl Host {
         Ok(Self { program, folder, environment, daemon: None })
     }
 
+    /// Every state root compiles the components that ship before its first daemon is ready. For the
+    /// tests together that is done once; what it costs is measured by the bench.
+    fn bring_compiled_components(&self) -> Result<()> {
+        let host = self.root().join("host");
+        if host.join("cache").exists() {
+            return Ok(());
+        }
+        let mut from = compiled(&self.program)?.join(".pi/remote/host");
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(host.join("cache"))?;
+        fs::copy(from.join("cache.key"), host.join("cache.key"))?;
+        from.push("cache");
+        for entry in fs::read_dir(&from)? {
+            let name = entry?.file_name();
+            fs::copy(from.join(&name), host.join("cache").join(&name))?;
+        }
+        Ok(())
+    }
+
     /// A daemon that is ready, with these variables in its environment.
     pub async fn start(environment: Vec<(String, String)>) -> Result<Self> {
         let mut host = Self::stopped(environment)?;
@@ -63,6 +101,7 @@ impl Host {
     /// Starts the daemon on the state root as it is now, and waits until it is ready.
     pub async fn start_again(&mut self) -> Result<()> {
         ensure!(self.daemon.is_none(), "the daemon runs already");
+        self.bring_compiled_components()?;
         let log = File::create(self.log())?;
         let mut command = Command::new(&self.program);
         command.arg("serve").current_dir(self.folder.path()).envs(self.variables());
@@ -185,6 +224,19 @@ impl Host {
 
     /// The first `count` events that a session's stream gives for this query, such as `after=7`.
     pub async fn events(&self, agent: &str, query: &str, count: usize) -> Result<Vec<Value>> {
+        let mut events = self.events_until(agent, query, |events| events.len() >= count).await?;
+        events.truncate(count);
+        Ok(events)
+    }
+
+    /// What a session's stream gives for this query until that suffices.
+    pub async fn events_until(
+        &self,
+        agent: &str,
+        query: &str,
+        suffices: impl Fn(&[Value]) -> bool,
+    ) -> Result<Vec<Value>> {
+        let mut events = Vec::new();
         let reading = async {
             let stream = UnixStream::connect(self.control()).await?;
             let (mut sender, connection) =
@@ -194,8 +246,8 @@ impl Host {
             let request = Request::builder().uri(path).header("host", "localhost");
             let response = sender.send_request(request.body(Full::new(Bytes::new()))?).await?;
             let mut body = response.into_body();
-            let (mut text, mut events) = (Vec::new(), Vec::new());
-            while events.len() < count {
+            let mut text = Vec::new();
+            while !suffices(&events) {
                 let frame = body.frame().await.context("the stream ended")??;
                 text.extend_from_slice(frame.data_ref().context("no data")?);
                 while let Some(end) = text.iter().position(|byte| *byte == b'\n') {
@@ -206,10 +258,12 @@ impl Host {
                 }
             }
             connection.abort();
-            events.truncate(count);
-            Ok(events)
+            Ok(())
         };
-        tokio::time::timeout(PATIENCE, reading).await.context("the events do not come")?
+        match tokio::time::timeout(PATIENCE, reading).await {
+            Ok(read) => read.map(|()| events),
+            Err(_) => bail!("the events do not come; these came: {events:#?}"),
+        }
     }
 
     async fn call(&self, method: Method, path: &str, body: Bytes) -> Result<Value> {

@@ -1,15 +1,13 @@
-//! The real Pi, installed by npm from a manifest of this crate, and a home folder for it.
+//! Real harnesses, installed by npm from the manifests of this crate, each on its first use.
 
 use std::{
     fs::{self, File, Permissions},
-    os::unix::fs::{PermissionsExt, symlink},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use serde_json::json;
-use tempfile::TempDir;
 
 use crate::target;
 
@@ -50,13 +48,14 @@ impl PiVersion {
     }
 }
 
-/// An installed Pi.
+/// An installed harness.
 #[derive(Debug, Clone)]
-pub struct Pi {
-    /// Which one.
-    pub version: PiVersion,
-    /// The program: a script that starts this Pi with a Node that can run it.
-    pub program: PathBuf,
+pub struct Program {
+    /// As harnesses' adapters call it.
+    pub name: &'static str,
+    /// A script that starts it with the home folder in which the script was found, see
+    /// [`crate::home::Home`].
+    pub path: PathBuf,
 }
 
 /// Installs a version of Pi below the target folder, once; later calls find it there.
@@ -66,22 +65,52 @@ pub struct Pi {
 /// # Errors
 /// When npm is missing or fails, or no Node is there that can run this Pi; the text says what
 /// to install.
-pub fn pi(version: PiVersion) -> Result<Pi> {
+pub fn pi(version: PiVersion) -> Result<Program> {
     let node = node_at_least(version.least_node())?;
-    let name = format!("pi-{}", version.number());
     let script = Path::new("node_modules/@earendil-works/pi-coding-agent").join(version.script());
-    let folder = harnesses()?.join(&name);
-    // Pi's home is the folder above the one in which it was found, see `PiHome`.
-    let program = format!(
-        "#!/bin/sh\nhome=${{0%/bin/pi}}\n\
-         export HOME=\"$home\" PI_CODING_AGENT_DIR=\"$home/.pi/agent\" PI_OFFLINE=1\n\
-         exec '{}' '{}' \"$@\"\n",
-        node.display(),
-        folder.join(&script).display()
+    harness("pi", &format!("pi-{}", version.number()), &format!("'{}' ", node.display()), &script)
+}
+
+/// Installs Claude Code 2.1.329, as [`pi`] does.
+///
+/// # Errors
+/// When npm is missing or fails; the text says what to install.
+pub fn claude_code() -> Result<Program> {
+    let file = "node_modules/@anthropic-ai/claude-code-linux-x64/claude";
+    harness("claude", "claude-code-2.1.329", "", Path::new(file))
+}
+
+/// Installs Codex 0.169.0, as [`pi`] does.
+///
+/// # Errors
+/// When npm is missing or fails; the text says what to install.
+pub fn codex() -> Result<Program> {
+    let file = "node_modules/@openai/codex-linux-x64/vendor/x86_64-unknown-linux-musl/bin/codex";
+    harness("codex", "codex-0.169.0", "", Path::new(file))
+}
+
+/// Installs OpenCode 1.18.33, as [`pi`] does.
+///
+/// # Errors
+/// When npm is missing or fails; the text says what to install.
+pub fn opencode() -> Result<Program> {
+    let file = "node_modules/opencode-linux-x64-baseline/bin/opencode";
+    harness("opencode", "opencode-1.18.33", "", Path::new(file))
+}
+
+/// Installs the manifest of this name and gives it a program that runs `file` of it behind
+/// `interpreter`.
+fn harness(name: &'static str, manifest: &str, interpreter: &str, file: &Path) -> Result<Program> {
+    let file = harnesses()?.join(manifest).join(file);
+    let script = format!(
+        "#!/bin/sh\nhome=${{0%/bin/{name}}}\n. \"$home/environment\"\n\
+         exec {interpreter}'{}' \"$@\"\n",
+        file.display()
     );
-    npm_package(&name, Some(&program))?;
-    ensure!(folder.join(&script).is_file(), "npm installed Pi without {}", script.display());
-    Ok(Pi { version, program: folder.join("bin/pi") })
+    let path = Path::new("bin").join(name);
+    let folder = npm_package(manifest, Some((&path, &script)))?;
+    ensure!(file.is_file(), "npm installed {manifest} without {}", file.display());
+    Ok(Program { name, path: folder.join(path) })
 }
 
 /// A Node on this machine of this version (major, minor) or newer, else the one from npm.
@@ -112,8 +141,8 @@ fn harnesses() -> Result<PathBuf> {
 }
 
 /// Installs the manifest `fixtures/<name>` into `<target>/harnesses/<name>` and gives that
-/// folder, with this shell script as `bin/pi`. A stamp holds what it was installed from.
-fn npm_package(name: &str, program: Option<&str>) -> Result<PathBuf> {
+/// folder, with this shell script in it. A stamp holds what it was installed from.
+fn npm_package(name: &str, program: Option<(&Path, &str)>) -> Result<PathBuf> {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name);
     let folder = harnesses()?.join(name);
     fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
@@ -122,15 +151,15 @@ fn npm_package(name: &str, program: Option<&str>) -> Result<PathBuf> {
     lock.lock()?;
 
     let wanted = fs::read_to_string(manifest.join("package-lock.json"))?;
-    let wanted = wanted + program.unwrap_or_default();
+    let wanted = wanted + program.map_or("", |(_, script)| script);
     let stamp = folder.join("installed");
     if fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
         return Ok(folder);
     }
     // Before npm works, not after it: a process that another test forks in this moment holds
     // the file open for writing for a while, and until then nobody can run it.
-    if let Some(program) = program {
-        write_program(&folder.join("bin/pi"), program)?;
+    if let Some((path, script)) = program {
+        write_program(&folder.join(path), script)?;
     }
     for file in ["package.json", "package-lock.json"] {
         fs::copy(manifest.join(file), folder.join(file))?;
@@ -148,7 +177,7 @@ fn npm_ci(folder: &Path) -> Result<()> {
     let output = match output {
         Ok(output) => output,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => bail!(
-            "npm is missing, so the real Pi cannot be installed\n\
+            "npm is missing, so the real harnesses cannot be installed\n\
              hint: install Node 20 or newer with npm (Debian: `apt-get install nodejs npm`)"
         ),
         Err(error) => return Err(error).context("start npm"),
@@ -161,72 +190,6 @@ fn npm_ci(folder: &Path) -> Result<()> {
         String::from_utf8_lossy(&output.stderr).trim()
     );
     Ok(())
-}
-
-/// A home folder in which Pi knows the scripted model and nothing else.
-#[derive(Debug)]
-pub struct PiHome {
-    folder: TempDir,
-}
-
-impl PiHome {
-    /// A home whose `pi` is this one.
-    pub fn new(model_url: &str, pi: &Pi) -> Result<Self> {
-        let folder = tempfile::Builder::new().prefix("rp-home-").tempdir()?;
-        let agent = folder.path().join(".pi/agent");
-        fs::create_dir_all(&agent)?;
-        fs::write(agent.join("models.json"), models(model_url).to_string())?;
-        fs::write(agent.join("settings.json"), settings().to_string())?;
-        // A link suffices: the program takes the folder above the link's for its home.
-        fs::create_dir(folder.path().join("bin"))?;
-        symlink(&pi.program, folder.path().join("bin/pi"))?;
-        Ok(Self { folder })
-    }
-
-    /// The folder itself; it vanishes when this is dropped.
-    pub fn path(&self) -> &Path {
-        self.folder.path()
-    }
-
-    /// The `pi` of this home. It needs no variable in its environment.
-    pub fn program(&self) -> PathBuf {
-        self.folder.path().join("bin/pi")
-    }
-
-    /// A `PATH` on which `pi` is this home's.
-    pub fn search_path(&self) -> String {
-        let path = std::env::var("PATH").unwrap_or_default();
-        format!("{}:{path}", self.folder.path().join("bin").display())
-    }
-
-    /// What a program needs in its environment to use this home and its `pi`.
-    pub fn environment(&self) -> Vec<(String, String)> {
-        let home = self.folder.path().display().to_string();
-        vec![("HOME".to_owned(), home), ("PATH".to_owned(), self.search_path())]
-    }
-}
-
-fn models(url: &str) -> serde_json::Value {
-    let model = |id: &str, name: &str| {
-        json!({
-            "id": id, "name": name, "reasoning": true, "input": ["text", "image"],
-            "contextWindow": 200_000, "maxTokens": 8192,
-        })
-    };
-    let models = [model("script-1", "Script One"), model("script-2", "Script Two")];
-    json!({ "providers": { "scripted": {
-        "baseUrl": url, "api": "openai-completions", "apiKey": "unused", "models": models,
-    } } })
-}
-
-fn settings() -> serde_json::Value {
-    json!({
-        "defaultProvider": "scripted",
-        "defaultModel": "script-1",
-        "quietStartup": true,
-        // Retries as they are, but at once.
-        "retry": { "enabled": true, "maxRetries": 3, "baseDelayMs": 20 },
-    })
 }
 
 fn write_program(path: &Path, text: &str) -> Result<()> {

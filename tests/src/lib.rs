@@ -3,6 +3,7 @@
 //!
 //! Every test has its own temporary folders and its own ports, and leaves no process behind.
 
+pub mod home;
 pub mod host;
 pub mod install;
 pub mod model;

@@ -1,12 +1,19 @@
-//! A scripted model on loopback that speaks the chat-completions dialect. What it answers is
-//! decided by [`crate::script`]; what it was asked is kept, so that a test sees what a model
-//! would have seen.
+//! A scripted model on loopback. It speaks the dialects of three providers: chat completions and
+//! responses as OpenAI's models do, messages as Anthropic's do. What it answers is decided by
+//! [`crate::script`]; what it was asked is kept, so that a test sees what a model would have seen.
+
+mod chat;
+mod messages;
+mod responses;
 
 use std::{
     collections::{HashMap, VecDeque},
     io,
     net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -42,10 +49,12 @@ struct Shared {
     struck: Mutex<HashMap<(usize, String), u32>>,
     /// The number of requests so far.
     count: watch::Sender<usize>,
+    /// The number of answers so far, from which their ids are made.
+    answers: AtomicUsize,
 }
 
 /// One request of a harness.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Request {
     /// The whole body.
     pub body: Value,
@@ -53,8 +62,50 @@ pub struct Request {
     pub last_user_text: String,
     /// The results of tools behind that text, in order.
     pub tool_results: Vec<String>,
-    /// The names of the tools on offer; empty for side jobs such as summaries.
+    /// The names of the tools on offer; empty for side jobs such as summaries. A tool in a
+    /// namespace is `NAMESPACE/NAME`.
     pub tools: Vec<String>,
+    /// How many parts the conversation has.
+    length: usize,
+}
+
+/// What the model does, in order.
+enum Piece {
+    Text(String),
+    Thought(String),
+    Call(Call),
+    Pause(Duration),
+    Cut,
+    Endless,
+}
+
+struct Call {
+    id: String,
+    tool: String,
+    arguments: String,
+}
+
+/// A part of an answer's body.
+enum Frame {
+    Data(String),
+    Pause(Duration),
+    Cut,
+    Endless(String),
+}
+
+/// The word that a model repeats which talks without an end.
+const ENDLESS_WORD: &str = "more ";
+
+/// What a model was offered to run commands with, and what it calls the command.
+const SHELLS: [(&str, &str); 3] =
+    [("bash", "command"), ("Bash", "command"), ("exec_command", "cmd")];
+
+/// How a provider's models are spoken to.
+#[derive(Clone, Copy)]
+struct Dialect {
+    parse: fn(Value) -> Request,
+    /// The body of the answer with this number.
+    frames: fn(usize, &Request, Vec<Piece>) -> VecDeque<Frame>,
 }
 
 impl Model {
@@ -64,11 +115,19 @@ impl Model {
             requests: Mutex::default(),
             struck: Mutex::default(),
             count: watch::Sender::new(0),
+            answers: AtomicUsize::new(0),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.context("bind a port on loopback")?;
         let address = listener.local_addr()?;
+        let speaking = |dialect: Dialect| {
+            post(async move |State(shared): State<Arc<Shared>>, Json(body): Json<Value>| {
+                shared.respond(dialect, body)
+            })
+        };
         let router = Router::new()
-            .route("/v1/chat/completions", post(complete))
+            .route("/v1/chat/completions", speaking(chat::DIALECT))
+            .route("/v1/messages", speaking(messages::DIALECT))
+            .route("/v1/responses", speaking(responses::DIALECT))
             .fallback(async || (StatusCode::NOT_FOUND, Json(json!({}))))
             .layer(DefaultBodyLimit::disable())
             .with_state(shared.clone());
@@ -129,29 +188,34 @@ impl Drop for Model {
 }
 
 impl Request {
-    fn parse(body: Value) -> Self {
-        let messages =
-            body.get("messages").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-        let role = |message: &Value| message.get("role").and_then(Value::as_str).map(str::to_owned);
-        let last_user = messages.iter().rposition(|m| role(m).as_deref() == Some("user"));
-        let (last_user_text, after) = match last_user.and_then(|at| messages.split_at_checked(at)) {
-            Some((_, [user, after @ ..])) => (content(user), after),
-            _ => (String::new(), messages),
-        };
-        let results = after.iter().filter(|m| role(m).as_deref() == Some("tool"));
-        let tools = body.get("tools").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-        let name = |tool: &Value| tool.pointer("/function/name")?.as_str().map(str::to_owned);
-        Self {
-            last_user_text,
-            tool_results: results.map(content).collect(),
-            tools: tools.iter().filter_map(name).collect(),
-            body,
+    /// Takes this for the last text the user said, unless the harness itself says it, in tags.
+    fn hear(&mut self, text: &str) {
+        if !text.trim_start().starts_with('<') {
+            text.clone_into(&mut self.last_user_text);
+            self.tool_results.clear();
         }
     }
 
-    /// How many messages the conversation has.
-    fn length(&self) -> usize {
-        self.body.get("messages").and_then(Value::as_array).map_or(0, Vec::len)
+    /// The name under which this tool is on offer: a harness may have put something before it.
+    fn offered(&self, name: &str) -> String {
+        let is_it = |offered: &&String| {
+            let before = offered.strip_suffix(name);
+            before.is_some_and(|before| before.is_empty() || before.ends_with(['_', '/']))
+        };
+        let shortest = self.tools.iter().filter(is_it).min_by_key(|offered| offered.len());
+        shortest.cloned().unwrap_or_else(|| name.to_owned())
+    }
+
+    /// The call that runs a command.
+    fn shell(&self, command: &str) -> (String, String) {
+        let offered = |(tool, _): &&(&str, &str)| self.tools.iter().any(|offered| offered == tool);
+        let (tool, key) = SHELLS.iter().find(offered).unwrap_or(&("bash", "command"));
+        ((*tool).to_owned(), json!({ *key: command }).to_string())
+    }
+
+    /// What it would cost to read.
+    fn tokens(&self) -> usize {
+        self.body.to_string().len() / 4
     }
 
     /// The last id in the newest tool result that holds one.
@@ -163,58 +227,32 @@ impl Request {
     }
 }
 
-/// A message's text, whether it comes as a string or in parts.
-fn content(message: &Value) -> String {
-    match message.get("content") {
-        Some(Value::String(text)) => text.clone(),
-        Some(Value::Array(parts)) => {
-            let text = |part: &Value| part.get("text")?.as_str().map(str::to_owned);
-            parts.iter().filter_map(text).collect::<Vec<_>>().join("\n")
-        }
-        _ => String::new(),
-    }
-}
-
-async fn complete(State(shared): State<Arc<Shared>>, Json(body): Json<Value>) -> Response {
-    let request = Request::parse(body);
-    let answer = shared.answer(&request);
-    {
-        let mut requests = lock(&shared.requests);
-        requests.push(request);
-        shared.count.send_replace(requests.len());
-    }
-    match answer {
-        Answer::Stream(frames) => {
-            let body = Body::from_stream(stream::unfold(frames, next_frame));
-            ([(CONTENT_TYPE, "text/event-stream")], body).into_response()
-        }
-        Answer::Error(status, message) => {
-            // Harnesses retry what sounds like a passing failure.
-            let passing = status == 429 || status >= 500;
-            let kind = if passing { "overloaded_error" } else { "invalid_request_error" };
-            let error = json!({ "type": kind, "message": message });
-            let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-            (status, Json(json!({ "type": "error", "error": error }))).into_response()
-        }
-    }
-}
-
 enum Answer {
-    Stream(VecDeque<Frame>),
+    Pieces(Vec<Piece>),
     Error(u16, String),
 }
 
-enum Frame {
-    Data(Value),
-    Pause(Duration),
-    Cut,
-    Endless,
-}
-
 impl Shared {
-    fn answer(&self, request: &Request) -> Answer {
+    fn respond(&self, dialect: Dialect, body: Value) -> Response {
+        let request = (dialect.parse)(body);
+        let number = self.answers.fetch_add(1, Ordering::Relaxed);
+        let response = match self.answer(number, &request) {
+            Answer::Pieces(pieces) => {
+                let frames = (dialect.frames)(number, &request, pieces);
+                let body = Body::from_stream(stream::unfold(frames, next_frame));
+                ([(CONTENT_TYPE, "text/event-stream")], body).into_response()
+            }
+            Answer::Error(status, message) => error(status, &message),
+        };
+        let mut requests = lock(&self.requests);
+        requests.push(request);
+        self.count.send_replace(requests.len());
+        response
+    }
+
+    fn answer(&self, number: usize, request: &Request) -> Answer {
         if request.tools.is_empty() {
-            return Answer::Stream(said("A summary of what was said so far.", request));
+            return Answer::Pieces(said("A summary of what was said so far.").collect());
         }
         let steps = match script::steps(&request.last_user_text) {
             Ok(steps) => steps,
@@ -222,81 +260,96 @@ impl Shared {
         };
         let call = script::call(&steps, request.tool_results.len());
         if call.is_empty() {
-            return Answer::Stream(said("Done.", request));
+            return Answer::Pieces(said("Done.").collect());
         }
 
-        let mut frames = VecDeque::new();
-        let mut finish = "stop";
+        let mut pieces = Vec::new();
+        let id = format!("call_{number}");
+        let result = request.tool_results.last().map_or("", String::as_str);
         for step in call {
             match step {
-                Step::Say(text) => {
-                    frames.extend(words(text).map(|w| delta(json!({ "content": w }))))
-                }
+                Step::Say(text) => pieces.extend(said(&text.replace("$result", result))),
                 Step::Think(text) => {
-                    frames.extend(words(text).map(|w| delta(json!({ "reasoning_content": w }))));
+                    pieces.extend(words(text).map(|word| Piece::Thought(word.to_owned())));
                 }
                 Step::Slow { words, gap_ms } => {
                     for word in 1..=*words {
-                        frames.push_back(delta(json!({ "content": format!("word{word} ") })));
-                        frames.push_back(Frame::Pause(Duration::from_millis(*gap_ms)));
+                        pieces.push(Piece::Text(format!("word{word} ")));
+                        pieces.push(Piece::Pause(Duration::from_millis(*gap_ms)));
                     }
                 }
                 Step::Fail { status, times } if self.strikes(request, *times) => {
                     return Answer::Error(*status, format!("scripted failure {status}"));
                 }
                 Step::Cut { times } if self.strikes(request, *times) => {
-                    frames.push_back(delta(json!({ "content": "This breaks off in the " })));
-                    frames.push_back(Frame::Cut);
+                    pieces.push(Piece::Text("This breaks off in the ".to_owned()));
+                    pieces.push(Piece::Cut);
                 }
                 Step::Fail { .. } | Step::Cut { .. } => {}
-                Step::Endless => frames.push_back(Frame::Endless),
+                Step::Endless => pieces.push(Piece::Endless),
+                Step::Shell(command) => {
+                    let (tool, arguments) = request.shell(command);
+                    pieces.push(Piece::Call(Call { id: id.clone(), tool, arguments }));
+                }
                 Step::Tool { name, arguments } => {
+                    let quoted = json!(result).to_string();
+                    let arguments = arguments.replace("$result", quoted.trim_matches('"'));
                     let arguments = match request.returned_id() {
                         Some(id) => arguments.replace("$id", id),
-                        None => arguments.clone(),
+                        None => arguments,
                     };
-                    let function = json!({ "name": name, "arguments": arguments });
-                    let id = format!("call_{}", request.length());
-                    let call =
-                        json!({ "index": 0, "id": id, "type": "function", "function": function });
-                    frames.push_back(delta(json!({ "tool_calls": [call] })));
-                    finish = "tool_calls";
+                    let tool = request.offered(name);
+                    pieces.push(Piece::Call(Call { id: id.clone(), tool, arguments }));
                 }
             }
         }
-        frames.extend(ending(finish, request));
-        Answer::Stream(frames)
+        Answer::Pieces(pieces)
     }
 
     fn strikes(&self, request: &Request, times: u32) -> bool {
         let mut struck = lock(&self.struck);
-        let count = struck.entry((request.length(), request.last_user_text.clone())).or_default();
+        let count = struck.entry((request.length, request.last_user_text.clone())).or_default();
         *count = count.saturating_add(1);
         *count <= times
     }
 }
 
-fn said(text: &str, request: &Request) -> VecDeque<Frame> {
-    let text = words(text).map(|word| delta(json!({ "content": word })));
-    text.chain(ending("stop", request)).collect()
+fn error(status: u16, message: &str) -> Response {
+    // Harnesses retry what sounds like a passing failure.
+    let passing = status == 429 || status >= 500;
+    let kind = if passing { "overloaded_error" } else { "invalid_request_error" };
+    let error = json!({ "type": kind, "message": message });
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    (status, Json(json!({ "type": "error", "error": error }))).into_response()
+}
+
+fn said(text: &str) -> impl Iterator<Item = Piece> {
+    words(text).map(|word| Piece::Text(word.to_owned()))
 }
 
 fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split_inclusive(' ')
 }
 
-fn delta(delta: Value) -> Frame {
-    Frame::Data(json!({ "choices": [{ "index": 0, "delta": delta }] }))
+/// The elements of an array, or none.
+fn list<'a>(of: &'a Value, key: &str) -> &'a [Value] {
+    of.get(key).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
-fn ending(reason: &str, request: &Request) -> [Frame; 2] {
-    let prompt = request.body.to_string().len() / 4;
-    let usage =
-        json!({ "prompt_tokens": prompt, "completion_tokens": 10, "total_tokens": prompt + 10 });
-    [
-        Frame::Data(json!({ "choices": [{ "index": 0, "delta": {}, "finish_reason": reason }] })),
-        Frame::Data(json!({ "choices": [], "usage": usage })),
-    ]
+fn is(value: &Value, key: &str, text: &str) -> bool {
+    value.get(key).and_then(Value::as_str) == Some(text)
+}
+
+/// A text, whether it comes as a string or in parts.
+fn text_of(content: &Value) -> String {
+    match content {
+        Value::String(text) => text.clone(),
+        Value::Array(parts) => {
+            let text = |part: &Value| part.get("text")?.as_str().map(str::to_owned);
+            parts.iter().filter_map(text).collect::<Vec<_>>().join("\n")
+        }
+        _ => String::new(),
+    }
 }
 
 /// One piece of the answer's body. A client that hangs up drops the stream, which ends it.
@@ -304,8 +357,8 @@ async fn next_frame(
     mut frames: VecDeque<Frame>,
 ) -> Option<(Result<String, io::Error>, VecDeque<Frame>)> {
     loop {
-        let value = match frames.pop_front()? {
-            Frame::Data(value) => value,
+        let text = match frames.pop_front()? {
+            Frame::Data(text) => text,
             Frame::Pause(pause) => {
                 tokio::time::sleep(pause).await;
                 continue;
@@ -314,13 +367,13 @@ async fn next_frame(
                 frames.clear();
                 return Some((Err(io::Error::other("cut by the script")), frames));
             }
-            Frame::Endless => {
-                frames.push_front(Frame::Endless);
+            Frame::Endless(text) => {
+                frames.push_front(Frame::Endless(text.clone()));
                 frames.push_front(Frame::Pause(Duration::from_millis(100)));
-                json!({ "choices": [{ "index": 0, "delta": { "content": "more " } }] })
+                text
             }
         };
-        return Some((Ok(format!("data: {value}\n\n")), frames));
+        return Some((Ok(text), frames));
     }
 }
 

@@ -13,7 +13,8 @@ use tokio::{
 
 use crate::{
     PATIENCE,
-    install::{self, PiHome, PiVersion},
+    home::Home,
+    install::{self, PiVersion},
 };
 
 /// A process of Pi with a home and a project folder of its own. It ends when this is dropped.
@@ -24,7 +25,7 @@ pub struct PiProcess {
     input: ChildStdin,
     output: BufReader<ChildStdout>,
     _child: Child,
-    _home: PiHome,
+    _home: Home,
     _project: TempDir,
 }
 
@@ -37,9 +38,9 @@ impl PiProcess {
         environment: &[(&str, &str)],
     ) -> Result<Self> {
         let pi = tokio::task::spawn_blocking(move || install::pi(version)).await??;
-        let home = PiHome::new(model_url, &pi)?;
+        let home = Home::new(model_url, &[pi])?;
         let project = TempDir::new()?;
-        let mut command = Command::new(home.program());
+        let mut command = Command::new(home.program("pi"));
         command.args(["--mode", "rpc", "--no-session"]).args(arguments);
         // These tests may themselves run below a host.
         for name in ["RP_HOST_SOCKET", "RP_AGENT_TOKEN", "RP_AGENT_ID"] {

@@ -4,11 +4,12 @@
 //!
 //! | instruction | the model |
 //! |---|---|
-//! | `say TEXT` | says it |
+//! | `say TEXT` | says it; `$result` in the text is what the last tool returned |
 //! | `think TEXT` | thinks it |
 //! | `slow N MS` | says N words, one every MS milliseconds |
-//! | `shell COMMAND` | calls the tool `bash` |
-//! | `tool NAME JSON` | calls that tool; `$id` in the JSON is the last id a tool returned |
+//! | `shell COMMAND` | runs it with the tool that the harness has for that |
+//! | `tool NAME JSON` | calls that tool, whatever its harness puts before the name; `$id` in the JSON is the last id that a tool returned, `$result` the last thing |
+//! | `relay ADDRESS… :: TEXT` | asks the first address to relay it to the others, waits for the answer and gives it to whoever asked |
 //! | `fail CODE [TIMES]` | answers with this HTTP status, every time or so many times |
 //! | `cut [TIMES]` | breaks its answer off in the middle |
 //! | `endless` | talks until nobody listens |
@@ -23,7 +24,7 @@ use serde_json::{Value, json};
 /// One instruction.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Step {
-    /// Say this.
+    /// Say this, where `$result` stands for what the last tool returned.
     Say(String),
     /// Think this.
     Think(String),
@@ -48,11 +49,14 @@ pub enum Step {
     },
     /// Talk until the client hangs up.
     Endless,
+    /// Run this command.
+    Shell(String),
     /// Call a tool; the arguments are JSON text.
     Tool {
-        /// The tool's name.
+        /// The tool's name, without what a harness puts before it.
         name: String,
-        /// Its arguments, where `$id` stands for the last id a tool returned.
+        /// Its arguments, where `$id` stands for the last id a tool returned and `$result` for
+        /// the last thing.
         arguments: String,
     },
 }
@@ -80,7 +84,7 @@ pub fn steps(text: &str) -> Result<Vec<Step>> {
         steps.extend(header.steps(&body.join("\n"))?);
     }
     if let Some(script) = script_in(&before) {
-        let own = instructions(script)?;
+        let own = instructions(script, None)?;
         steps.splice(0..0, own);
     }
     if steps.is_empty() {
@@ -91,7 +95,7 @@ pub fn steps(text: &str) -> Result<Vec<Step>> {
 
 /// The steps of one model call: those behind `done` tool calls, up to the next tool call.
 pub fn call(steps: &[Step], done: usize) -> &[Step] {
-    let is_tool = |step: &Step| matches!(step, Step::Tool { .. });
+    let is_tool = |step: &Step| matches!(step, Step::Tool { .. } | Step::Shell(_));
     steps.split_inclusive(is_tool).nth(done).unwrap_or_default()
 }
 
@@ -100,8 +104,39 @@ fn script_in(text: &str) -> Option<&str> {
     script.lines().next()
 }
 
-fn instructions(script: &str) -> Result<Vec<Step>> {
-    script.split(" ;; ").map(instruction).collect()
+/// The steps of a script that a message may have brought.
+fn instructions(script: &str, message: Option<&Header<'_>>) -> Result<Vec<Step>> {
+    let mut steps = Vec::new();
+    for text in script.split(" ;; ") {
+        match text.trim().strip_prefix("relay ") {
+            Some(relay) => steps.extend(relayed(relay, message)?),
+            None => steps.push(instruction(text)?),
+        }
+    }
+    Ok(steps)
+}
+
+fn relayed(relay: &str, message: Option<&Header<'_>>) -> Result<Vec<Step>> {
+    let (addresses, text) = relay.split_once(" :: ").context("a relay has a text behind `::`")?;
+    let (next, others) = addresses.split_once(' ').unwrap_or((addresses, ""));
+    let body = if others.is_empty() {
+        text.to_owned()
+    } else {
+        format!("script: relay {others} :: {text}")
+    };
+    let tool = |name: &str, arguments: Value| Step::Tool {
+        name: name.to_owned(),
+        arguments: arguments.to_string(),
+    };
+    let mut steps = vec![
+        tool("agent_send", json!({ "to": next, "body": body })),
+        tool("agent_wait", json!({ "id": "$id" })),
+    ];
+    match message {
+        Some(message) => steps.extend(message.answer("$result")),
+        None => steps.push(Step::Say("$result".to_owned())),
+    }
+    Ok(steps)
 }
 
 fn instruction(text: &str) -> Result<Step> {
@@ -127,10 +162,7 @@ fn instruction(text: &str) -> Result<Step> {
         }
         "cut" => Step::Cut { times: number()?.unwrap_or(u32::MAX) },
         "endless" => Step::Endless,
-        "shell" => Step::Tool {
-            name: "bash".to_owned(),
-            arguments: json!({ "command": rest }).to_string(),
-        },
+        "shell" => Step::Shell(rest.to_owned()),
         "tool" => {
             let (name, arguments) = rest.split_once(' ').unwrap_or((rest, "{}"));
             serde_json::from_str::<Value>(arguments).with_context(wrong)?;
@@ -158,15 +190,18 @@ impl<'a> Header<'a> {
 
     fn steps(&self, body: &str) -> Result<Vec<Step>> {
         if let Some(script) = script_in(body) {
-            return instructions(script);
+            return instructions(script, Some(self));
         }
         if self.is_answer {
             return Ok(vec![Step::Say(format!("got answer: {body}"))]);
         }
-        let answer =
-            json!({ "to": self.from, "body": format!("answer to: {body}"), "re": self.id });
+        Ok(self.answer(&format!("answer to: {body}")).into())
+    }
+
+    fn answer(&self, body: &str) -> [Step; 2] {
+        let answer = json!({ "to": self.from, "body": body, "re": self.id });
         let send = Step::Tool { name: "agent_send".to_owned(), arguments: answer.to_string() };
-        Ok(vec![send, Step::Say("answered".to_owned())])
+        [send, Step::Say("answered".to_owned())]
     }
 }
 
@@ -183,9 +218,8 @@ mod tests {
     #[test]
     fn a_tool_call_ends_a_model_call_and_the_next_goes_on_behind_it() {
         let steps = steps("please\nscript: think hm ;; shell ls -l ;; say a ;; say b").unwrap();
-        let arguments = r#"{"command":"ls -l"}"#.to_owned();
-        let tool = Step::Tool { name: "bash".to_owned(), arguments };
-        assert_eq!(call(&steps, 0), [Step::Think("hm".to_owned()), tool]);
+        let shell = Step::Shell("ls -l".to_owned());
+        assert_eq!(call(&steps, 0), [Step::Think("hm".to_owned()), shell]);
         assert_eq!(call(&steps, 1), [say("a"), say("b")]);
         assert_eq!(call(&steps, 2), []);
     }
@@ -203,6 +237,27 @@ mod tests {
 
         let answer = "[mesh] message from \"/srv/a@a\" (person, id=8, re=7)\nthree";
         assert_eq!(steps(answer).unwrap(), [say("got answer: three")]);
+    }
+
+    #[test]
+    fn a_question_is_relayed_from_one_to_the_next_and_answered_backwards() {
+        let tools = |text: &str| -> Vec<(String, Value)> {
+            let steps = steps(text).unwrap();
+            let tools = steps.into_iter().filter_map(|step| match step {
+                Step::Tool { name, arguments } => Some((name, arguments)),
+                _ => None,
+            });
+            tools.map(|(name, json)| (name, serde_json::from_str(&json).unwrap())).collect()
+        };
+        let send = |arguments: Value| ("agent_send".to_owned(), arguments);
+        let wait = ("agent_wait".to_owned(), json!({ "id": "$id" }));
+        let first = tools("script: relay /b@b /c@c :: which colour?");
+        let body = "script: relay /c@c :: which colour?";
+        assert_eq!(first, [send(json!({ "to": "/b@b", "body": body })), wait.clone()]);
+        let second = tools(&format!("[mesh] message from \"/a@a\" (agent, id=7)\n{body}\n"));
+        let asks = send(json!({ "to": "/c@c", "body": "which colour?" }));
+        let answers = send(json!({ "to": "/a@a", "body": "$result", "re": "7" }));
+        assert_eq!(second, [asks, wait, answers]);
     }
 
     #[test]

@@ -76,6 +76,33 @@ async fn a_person_prompts_aborts_and_leaves() {
 }
 
 #[tokio::test]
+async fn questions_are_answered_by_typing_and_who_answered_elsewhere_is_shown() {
+    let host = Host::start(Vec::new()).await.unwrap();
+    host.create("api").await.unwrap();
+    let mut one = Terminal::attach(&host, "api");
+    let mut other = Terminal::attach(&host, "api");
+
+    one.type_line("permit bash ls").await;
+    let question = "? q1 May I use bash?\n  bash {\"text\":\"ls\"}\n  1 Allow once\n  2 Always allow\n  \
+                    3 Deny\n";
+    one.until(question).await;
+    other.until(question).await;
+    host.run_json(&["answer", "q1", "allow"]).await.unwrap();
+    one.until("— answered by the command line: Allow once\n").await;
+    other.until("— answered by the command line: Allow once\n").await;
+
+    one.type_line("confirm Go on?").await;
+    other.until("? q2 Go on?\n  1 yes\n  2 no\n").await;
+    other.type_line("2").await;
+    one.until("— answered by attach: no\nno\n— done\n").await;
+
+    one.type_line("confirm Really?").await;
+    one.until("? q3 Really?").await;
+    host.run_json(&["daemon", "stop", "api"]).await.unwrap();
+    one.until("— lost: what asked it ended\n").await;
+}
+
+#[tokio::test]
 async fn input_from_a_pipe_is_worked_off_and_a_crash_hides_no_history() {
     let mut host = Host::start(Vec::new()).await.unwrap();
     let agent = host.create("api").await.unwrap();

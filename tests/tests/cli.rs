@@ -6,63 +6,14 @@
     reason = "a test that fails panics"
 )]
 
+#[macro_use]
+mod shown;
+
 use std::os::unix::fs::PermissionsExt;
 
-use rp_tests::host::{Host, Output};
+use rp_tests::host::Host;
 
-/// A command as it was typed, and everything that came of it; what differs between machines
-/// and runs is replaced.
-async fn show(host: &Host, arguments: &[&str]) -> String {
-    let output = host.run(arguments).await.unwrap();
-    let Output { stdout, stderr, code } = output;
-    let mut text = format!("$ rp-host {}\n{stdout}", arguments.join(" "));
-    if !stderr.is_empty() {
-        text.push_str(&format!("--- stderr\n{stderr}"));
-    }
-    if code != Some(0) {
-        text.push_str(&format!("--- exit code {}\n", code.unwrap()));
-    }
-    text.replace(&host.root().ancestors().nth(2).unwrap().display().to_string(), "ROOT")
-}
-
-async fn transcript(host: &Host, commands: &[&[&str]]) -> String {
-    let mut text = String::new();
-    for command in commands {
-        text.push_str(&show(host, command).await);
-        text.push('\n');
-    }
-    text
-}
-
-fn settings() -> insta::Settings {
-    let mut settings = insta::Settings::clone_current();
-    settings.set_prepend_module_to_snapshot(false);
-    for (pattern, replacement) in [
-        (r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "[uuid]"),
-        (r"\b[0-9a-f]{64}\b", "[sha256]"),
-        (r"\b67108864\b", "[64 MiB]"),
-        (r"\b[0-9a-f]{8}\b", "[id]"),
-        (r"(demo +|agents/\S+ +)(starting|idle|working)\b", "${1}[running]"),
-        (r"process \d+", "process [pid]"),
-        (r"\d{2}:\d{2}:\d{2}\.\d{3}", "[time]"),
-        (r"\+?\d+ (ms|s|min)\b", "[duration]"),
-        (r"size     \d+ bytes", "size     [n] bytes"),
-        (r"(demo +)\d+( +)", "${1}[pid]${2}"),
-        (r" +\n", "\n"),
-        // How wide a column is depends on what was replaced.
-        (r"(\[(?:pid|duration|id)\]|PID|UP|AFTER|ID)  +", "${1}  "),
-    ] {
-        settings.add_filter(pattern, replacement);
-    }
-    settings
-}
-
-macro_rules! assert_shown {
-    ($name:literal, $text:expr) => {
-        let text = $text;
-        settings().bind(|| insta::assert_snapshot!($name, text));
-    };
-}
+use crate::shown::{show, transcript};
 
 #[tokio::test]
 async fn help_teaches_every_command() {
@@ -82,7 +33,13 @@ async fn help_teaches_every_command() {
         &["inbox", "--help"],
         &["trace", "--help"],
         &["held", "--help"],
+        &["questions", "--help"],
+        &["question", "--help"],
+        &["answer", "--help"],
         &["attach", "--help"],
+        &["action", "--help"],
+        &["action", "list", "--help"],
+        &["action", "run", "--help"],
         &["logs", "--help"],
         &["config", "--help"],
         &["harnesses", "--help"],
@@ -192,7 +149,7 @@ async fn everything_that_is_listed_can_be_had_as_json() {
     let id = sent["id"].as_str().unwrap();
     // The keys say what a script can rely on.
     for (command, keys) in [
-        (vec!["status"], "agents held mesh pid state_root unread uptime_ms version"),
+        (vec!["status"], "agents held mesh pid questions state_root unread uptime_ms version"),
         (vec!["peers"], "peers"),
         (vec!["daemons"], "agents"),
         (vec!["daemon", "status", "api"], "agents"),
@@ -200,11 +157,16 @@ async fn everything_that_is_listed_can_be_had_as_json() {
         (vec!["inbox", "api"], "messages"),
         (vec!["trace", id], "steps"),
         (vec!["held", "list"], "messages"),
+        (vec!["questions"], "questions"),
+        (vec!["questions", "--all", "api"], "questions"),
+        (vec!["action", "list", "api"], "actions"),
         (vec!["harnesses"], "harnesses"),
-        (vec!["component", "list"], "components"),
+        (vec!["component", "list"], "components folder refused"),
+        (vec!["policy", "list"], "policies settings"),
+        (vec!["doctor"], "findings"),
         (
             vec!["component", "inspect", "demo"],
-            "about id imports kind permissions publisher sha256 size source state version world",
+            "about asked granted harnesses id imports in_force kind permissions publisher sha256 signer size state version world",
         ),
     ] {
         let answer = host.run_json(&command).await.unwrap();
@@ -242,7 +204,7 @@ async fn a_wrong_request_gets_one_clear_error_and_changes_nothing() {
         &["inbox", "nobody"],
         &["trace", "00000000-0000-0000-0000-000000000000"],
         &["trace", "../status"],
-        &["logs", "--component", "none"],
+        &["component", "logs", "none"],
         &["send", "x", "hello", "--re", "no id"],
         &["send", "x", "hello", "--expires", "soon"],
         &["attach", "nobody"],
@@ -250,6 +212,20 @@ async fn a_wrong_request_gets_one_clear_error_and_changes_nothing() {
         &["completions", "tcsh"],
         &["held", "allow", "00000000-0000-0000-0000-000000000000"],
         &["held", "deny", "00000000-0000-0000-0000-000000000000"],
+        &["question", "q1"],
+        &["question", "../status"],
+        &["questions", "nobody"],
+        &["answer", "q1"],
+        &["answer", "q1", "allow"],
+        &["answer", "q1,q2", "allow"],
+        &["answer", "all", "allow"],
+        &["answer", "all", "allow", "--agent", "api", "--tool", "bash"],
+        &["answer", "all", "--dismiss"],
+        &["answer", "all", "yes"],
+        &["answer", "q1", "allow", "--tool", "bash"],
+        &["answer", "q1", "allow", "--guidance", "ask first"],
+        &["answer", "q1", "--guidance", ""],
+        &["answer", "q1", "allow", "--dismiss"],
         &["component", "inspect", "none"],
         &["component", "restart", "none"],
         &["component", "restart", "pi"],

@@ -136,7 +136,7 @@ async fn a_kept_agent_that_cannot_be_brought_up_says_why() {
     let restarted = host.run(&["daemon", "restart"]).await.unwrap();
     assert_eq!(restarted.code, Some(1));
     let expected = "error: could not restart odd: there is no harness nope\n\
-                    hint: the harnesses are demo, pi\n";
+                    hint: did you mean opencode? the harnesses are acp, claude-code, codex, demo, gemini, opencode, pi, pi-acp\n";
     assert_eq!(restarted.stderr, expected);
     assert!(restarted.stdout.contains("api"), "{restarted:?}");
     until_gone(process(&api)).await;

@@ -8,8 +8,9 @@
 )]
 
 use rp_tests::{
+    home::Home,
     host::Host,
-    install::{self, PiHome, PiVersion},
+    install::{self, PiVersion},
     model::Model,
 };
 use serde_json::{Value, json};
@@ -22,7 +23,7 @@ struct Scene {
     old: Agent,
     /// Pi 0.87.1.
     new: Agent,
-    _homes: [PiHome; 2],
+    _homes: [Home; 2],
 }
 
 struct Agent {
@@ -38,7 +39,7 @@ impl Scene {
         .await
         .unwrap();
         let model = Model::start().await.unwrap();
-        let homes = [&old, &new].map(|version| PiHome::new(&model.url(), version).unwrap());
+        let homes = [old, new].map(|pi| Home::new(&model.url(), &[pi]).unwrap());
         let [old_home, new_home] = &homes;
         let host = Host::start(new_home.environment()).await.unwrap();
         let old = create(&host, "old", old_home, "0.74.2").await;
@@ -69,7 +70,7 @@ impl Scene {
 }
 
 /// Keeps an agent whose `pi` is the one of a home.
-async fn create(host: &Host, name: &str, home: &PiHome, version: &str) -> Agent {
+async fn create(host: &Host, name: &str, home: &Home, version: &str) -> Agent {
     let folder = host.agent_folder(name).unwrap();
     let settings = json!({ "env": { "PATH": home.search_path() } }).to_string();
     let arguments =

@@ -2,6 +2,7 @@
 
 use rp_sdk::interface::{Abilities, Description, Failure, Framing, LaunchRequest, LaunchSpec};
 use rp_sdk::session::FailureKind;
+use rp_sdk::settings::expect_none;
 
 pub(crate) fn describe() -> Description {
     Description {
@@ -16,12 +17,17 @@ pub(crate) fn describe() -> Description {
             | Abilities::INTERRUPT
             | Abilities::TAKE_BACK
             | Abilities::ABORT
+            | Abilities::PERMISSION_QUESTIONS
+            | Abilities::QUESTIONS
+            | Abilities::SURVIVES_DENIAL
             | Abilities::MESH_TOOLS,
     }
 }
 
 pub(crate) fn launch(request: &LaunchRequest) -> Result<LaunchSpec, Failure> {
-    refuse_settings(&request.settings)?;
+    expect_none(&request.settings).map_err(|message| {
+        Failure::new(FailureKind::Invalid, message).with_hint("the demo agent has no settings")
+    })?;
     let mut env = vec![("RP_DEMO_NAME".to_owned(), request.agent.clone())];
     if let Some(mesh) = &request.mesh {
         env.push(("RP_HOST_SOCKET".to_owned(), mesh.socket.clone()));
@@ -35,19 +41,4 @@ pub(crate) fn launch(request: &LaunchRequest) -> Result<LaunchSpec, Failure> {
         files: Vec::new(),
         framing: Framing::Lines,
     })
-}
-
-fn refuse_settings(settings: &str) -> Result<(), Failure> {
-    let invalid = |message: String| Failure {
-        kind: FailureKind::Invalid,
-        message,
-        hint: Some("the demo agent has no settings".to_owned()),
-    };
-    let settings: serde_json::Map<String, serde_json::Value> = serde_json::from_str(settings)
-        .map_err(|error| invalid(format!("the settings are not a JSON object: {error}")))?;
-    if settings.is_empty() {
-        return Ok(());
-    }
-    let names: Vec<String> = settings.keys().map(|name| format!("`{name}`")).collect();
-    Err(invalid(format!("unknown settings: {}", names.join(", "))))
 }

@@ -1,6 +1,7 @@
 //! Adapter for the demo agent: see `PROTOCOL.md` beside this crate.
 
 mod launch;
+mod questions;
 mod session;
 mod wire;
 

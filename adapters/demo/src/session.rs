@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use rp_sdk::Adapter;
 use rp_sdk::interface::{
-    Command, Description, Effect, Event, Exit, Failure, LaunchRequest, LaunchSpec, Reply,
+    Command, Description, Event, Exit, Failure, LaunchRequest, LaunchSpec, Reply,
 };
+use rp_sdk::process::Noise;
 use rp_sdk::session::{
     FailureKind, Message, Prompt, Role, Severity, State, ToolCall, TurnEnd, Urgency,
 };
+use rp_sdk::{Adapter, Effects};
 
 use crate::launch;
 use crate::wire::{FromAgent, How, ToAgent};
@@ -16,9 +17,11 @@ use crate::wire::{FromAgent, How, ToAgent};
 /// A session of the demo agent.
 #[derive(Debug, Default)]
 pub struct Demo {
-    effects: Vec<Effect>,
-    /// Prompts and aborts the agent has not answered.
-    open: BTreeSet<u64>,
+    pub(crate) effects: Effects,
+    /// Prompts, aborts and answers the agent has not answered.
+    pub(crate) open: BTreeSet<u64>,
+    /// Questions that are open.
+    pub(crate) questions: BTreeSet<String>,
     /// Prompts that go out when the abort before them is answered.
     after_abort: VecDeque<(u64, Prompt)>,
     /// The abort that interrupts for them; it belongs to no command.
@@ -26,9 +29,12 @@ pub struct Demo {
     working: bool,
     tools: BTreeMap<String, ToolCall>,
     ready: bool,
-    told_about_garbage: bool,
+    noise: Noise,
     last_diagnostics: Option<String>,
 }
+
+/// What the agent is called in a sentence.
+const TITLE: &str = "the demo agent";
 
 /// The id of an abort that belongs to no command.
 const INTERRUPT: &str = "interrupt";
@@ -46,83 +52,75 @@ impl Adapter for Demo {
         Self::default()
     }
 
-    fn started(&mut self) -> Vec<Effect> {
-        Vec::new()
+    fn effects(&mut self) -> &mut Effects {
+        &mut self.effects
     }
 
-    fn output(&mut self, data: &[u8]) -> Vec<Effect> {
+    fn started(&mut self) {}
+
+    fn output(&mut self, data: &[u8]) {
         match serde_json::from_slice(data) {
             Ok(line) => self.line(line),
-            Err(_) if data.is_empty() => {}
-            Err(_) => self.garbage(data.len()),
+            Err(_) => self.noise.hear(TITLE, &String::from_utf8_lossy(data), &mut self.effects),
         }
-        std::mem::take(&mut self.effects)
     }
 
-    fn diagnostics(&mut self, line: &str) -> Vec<Effect> {
+    fn diagnostics(&mut self, line: &str) {
         self.last_diagnostics = Some(line.to_owned());
-        Vec::new()
     }
 
-    fn command(&mut self, number: u64, command: Command) -> Vec<Effect> {
+    fn command(&mut self, number: u64, command: Command) {
         match command {
             Command::Prompt(prompt) => self.prompt(number, prompt),
             Command::Abort => {
                 self.take_back_waiting();
                 self.open.insert(number);
-                self.write(&ToAgent::Abort { id: number.to_string() });
+                self.effects.write_line(&ToAgent::Abort { id: number.to_string() });
             }
+            Command::Answer((question, answer)) => self.answer(number, &question, &answer),
             Command::Refresh => {
                 self.state();
-                self.settle(number, Ok(Reply::Done));
+                self.effects.done(number);
             }
-            _ => self.settle(
+            _ => self.effects.refuse(
                 number,
-                Err(failure(FailureKind::Unsupported, "the demo agent cannot do that")),
+                FailureKind::Unsupported,
+                "the demo agent cannot do that",
             ),
         }
-        std::mem::take(&mut self.effects)
     }
 
-    fn wake(&mut self) -> Vec<Effect> {
-        Vec::new()
-    }
-
-    fn exited(&mut self, how: &Exit) -> Vec<Effect> {
-        let what = match how {
-            Exit::Code(code) => format!("the demo agent ended with code {code}"),
-            Exit::Signal(signal) => format!("the demo agent was ended by signal {signal}"),
-            Exit::FailedToStart(reason) => format!("the demo agent did not start: {reason}"),
-        };
+    fn exited(&mut self, how: &Exit) {
+        let what = how.in_words(TITLE);
         if self.working || !self.ready {
             let because =
                 self.last_diagnostics.take().map(|line| format!(" ({line})")).unwrap_or_default();
-            self.event(Event::Notice((Severity::Error, format!("{what}{because}"))));
+            self.effects.notice(Severity::Error, format!("{what}{because}"));
         }
         for (number, _) in std::mem::take(&mut self.after_abort) {
-            self.settle(number, Err(failure(FailureKind::Harness, &what)));
+            self.effects.refuse(number, FailureKind::Harness, &what);
         }
         for number in std::mem::take(&mut self.open) {
-            self.settle(number, Err(failure(FailureKind::Harness, &what)));
+            self.effects.refuse(number, FailureKind::Harness, &what);
         }
+        self.withdraw_questions();
         if self.working {
             self.end_turn(TurnEnd::Failed);
         }
-        std::mem::take(&mut self.effects)
     }
 }
 
 impl Demo {
     fn prompt(&mut self, number: u64, prompt: Prompt) {
         if !prompt.images.is_empty() {
-            let failure = failure(FailureKind::Unsupported, "the demo agent takes no images");
-            return self.settle(number, Err(failure));
+            let message = "the demo agent takes no images";
+            return self.effects.refuse(number, FailureKind::Unsupported, message);
         }
         if prompt.urgency == Urgency::Interrupt && self.working {
             self.after_abort.push_back((number, prompt));
             if !self.interrupting {
                 self.interrupting = true;
-                self.write(&ToAgent::Abort { id: INTERRUPT.to_owned() });
+                self.effects.write_line(&ToAgent::Abort { id: INTERRUPT.to_owned() });
             }
             return;
         }
@@ -132,7 +130,8 @@ impl Demo {
     fn send_prompt(&mut self, number: u64, prompt: &Prompt) {
         self.open.insert(number);
         let when = (prompt.urgency == Urgency::AfterTools).then_some("after-step");
-        self.write(&ToAgent::Prompt { id: number.to_string(), text: &prompt.text, when });
+        let line = ToAgent::Prompt { id: number.to_string(), text: &prompt.text, when };
+        self.effects.write_line(&line);
     }
 
     fn line(&mut self, line: FromAgent) {
@@ -143,44 +142,39 @@ impl Demo {
             }
             FromAgent::Accepted { id } => self.settle_id(&id, Ok(Reply::Done)),
             FromAgent::Refused { id, error } => match id {
-                Some(id) => self.settle_id(&id, Err(failure(FailureKind::Refused, &error))),
-                None => self.event(Event::Notice((Severity::Warning, error))),
+                Some(id) => self.settle_id(&id, Err(Failure::new(FailureKind::Refused, error))),
+                None => self.effects.notice(Severity::Warning, error),
             },
             FromAgent::TurnStarted => {
                 self.working = true;
-                self.event(Event::TurnStarted);
+                self.effects.event(Event::TurnStarted);
             }
             FromAgent::PromptSeen { id } => {
                 if let Ok(number) = id.parse() {
-                    self.event(Event::PromptSeen(number));
+                    self.effects.event(Event::PromptSeen(number));
                 }
             }
-            FromAgent::Text { message, text } => self.event(Event::Text((message, text))),
-            FromAgent::Message { message, text } => self.event(Event::MessageEnded(Message {
-                id: message,
-                role: Role::Assistant,
-                text,
-                thinking: None,
-                tool: None,
-                images: Vec::new(),
-                at_ms: 0,
-            })),
+            FromAgent::Text { message, text } => self.effects.event(Event::Text((message, text))),
+            FromAgent::Message { message, text } => {
+                let message = Message::new(message, Role::Assistant, text);
+                self.effects.event(Event::MessageEnded(message));
+            }
             FromAgent::ToolCall { call, name, input } => {
-                let tool = ToolCall {
-                    id: call.clone(),
-                    name,
-                    input: input.to_string(),
-                    output: None,
-                    failed: false,
-                };
+                let tool = ToolCall::new(call.clone(), name, input.to_string());
                 self.tools.insert(call, tool.clone());
-                self.event(Event::ToolStarted(tool));
+                self.effects.event(Event::ToolStarted(tool));
             }
             FromAgent::ToolResult { call, output, failed } => {
                 if let Some(tool) = self.tools.remove(&call) {
-                    self.event(Event::ToolEnded(ToolCall { output: Some(output), failed, ..tool }));
+                    self.effects.event(Event::ToolEnded(ToolCall {
+                        output: Some(output),
+                        failed,
+                        ..tool
+                    }));
                 }
             }
+            FromAgent::Question(asked) => self.asked(asked),
+            FromAgent::QuestionSettled { question } => self.settled(&question),
             FromAgent::TurnEnded { how } => self.end_turn(match how {
                 How::Completed => TurnEnd::Completed,
                 How::Aborted => TurnEnd::Aborted,
@@ -192,9 +186,7 @@ impl Demo {
 
     fn aborted(&mut self, id: &str, dropped: &[String]) {
         let numbers: Vec<u64> = dropped.iter().filter_map(|id| id.parse().ok()).collect();
-        if !numbers.is_empty() {
-            self.event(Event::PromptsDropped(numbers));
-        }
+        self.effects.dropped(numbers);
         if id != INTERRUPT {
             return self.settle_id(id, Ok(Reply::Done));
         }
@@ -207,60 +199,25 @@ impl Demo {
     /// Prompts that wait for the answer to an interrupting abort are dropped by the next one.
     fn take_back_waiting(&mut self) {
         for (number, _) in std::mem::take(&mut self.after_abort) {
-            self.settle(
-                number,
-                Err(failure(FailureKind::Refused, "an abort took this prompt back")),
-            );
+            self.effects.refuse(number, FailureKind::Refused, "an abort took this prompt back");
         }
     }
 
     fn end_turn(&mut self, how: TurnEnd) {
         for (_, tool) in std::mem::take(&mut self.tools) {
-            self.event(Event::ToolEnded(ToolCall { failed: true, ..tool }));
+            self.effects.event(Event::ToolEnded(ToolCall { failed: true, ..tool }));
         }
         self.working = false;
-        self.event(Event::TurnEnded(how));
-    }
-
-    fn garbage(&mut self, length: usize) {
-        if !std::mem::replace(&mut self.told_about_garbage, true) {
-            let text = format!(
-                "the demo agent printed a line of {length} bytes that makes no sense; such lines are skipped"
-            );
-            self.event(Event::Notice((Severity::Warning, text)));
-        }
+        self.effects.event(Event::TurnEnded(how));
     }
 
     fn state(&mut self) {
-        let state = State {
-            working: self.working,
-            model: None,
-            thinking: None,
-            title: None,
-            native_session: None,
-        };
-        self.event(Event::State(state));
+        self.effects.event(Event::State(State { working: self.working, ..State::default() }));
     }
 
     fn settle_id(&mut self, id: &str, outcome: Result<Reply, Failure>) {
         if let Some(number) = id.parse().ok().filter(|number| self.open.remove(number)) {
-            self.settle(number, outcome);
+            self.effects.settle(number, outcome);
         }
     }
-
-    fn settle(&mut self, number: u64, outcome: Result<Reply, Failure>) {
-        self.effects.push(Effect::Settle((number, outcome)));
-    }
-
-    fn event(&mut self, event: Event) {
-        self.effects.push(Effect::Event(event));
-    }
-
-    fn write(&mut self, line: &ToAgent<'_>) {
-        self.effects.push(Effect::Write(line.line()));
-    }
-}
-
-fn failure(kind: FailureKind, message: &str) -> Failure {
-    Failure { kind, message: message.to_owned(), hint: None }
 }

@@ -1,5 +1,7 @@
 //! The lines of the protocol.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -16,14 +18,29 @@ pub(crate) enum ToAgent<'a> {
     Abort {
         id: String,
     },
+    Answer {
+        id: String,
+        question: &'a str,
+        #[serde(flatten)]
+        answer: Answered<'a>,
+    },
 }
 
-impl ToAgent<'_> {
-    /// The line with its newline.
-    pub(crate) fn line(&self) -> Vec<u8> {
-        let mut line = serde_json::to_vec(self).unwrap_or_default();
-        line.push(b'\n');
-        line
+/// What was answered: the one key that is there says it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Answered<'a> {
+    Choice(&'a str),
+    Yes(bool),
+    Text(&'a str),
+    Guidance(&'a str),
+    Dismissed(bool),
+}
+
+impl fmt::Display for ToAgent<'_> {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let line = serde_json::to_string(self).map_err(|_| fmt::Error)?;
+        to.write_str(&line)
     }
 }
 
@@ -61,6 +78,10 @@ pub(crate) enum FromAgent {
         output: String,
         failed: bool,
     },
+    Question(Asked),
+    QuestionSettled {
+        question: String,
+    },
     TurnEnded {
         how: How,
     },
@@ -70,6 +91,43 @@ pub(crate) enum FromAgent {
     },
     #[serde(other)]
     Unknown,
+}
+
+/// A question to a person.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Asked {
+    pub(crate) question: String,
+    pub(crate) title: String,
+    pub(crate) kind: Kind,
+    pub(crate) expires_ms: Option<u64>,
+}
+
+/// What kind of answer a question takes.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+pub(crate) enum Kind {
+    Permission { tool: String, input: Value, options: Vec<Choice> },
+    Choose { options: Vec<String> },
+    Confirm,
+    Text,
+}
+
+/// One answer to a question for permission.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Choice {
+    pub(crate) id: String,
+    pub(crate) label: String,
+    pub(crate) effect: Effect,
+}
+
+/// What choosing it does.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Effect {
+    AllowOnce,
+    AllowAlways,
+    DenyOnce,
+    DenyAlways,
 }
 
 /// How a turn ended.

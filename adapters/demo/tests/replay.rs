@@ -12,82 +12,88 @@ use std::path::Path;
 
 use rp_adapter_demo::Demo;
 use rp_sdk::Adapter;
-use rp_sdk::interface::{Command, Effect, LaunchRequest};
-use rp_sdk::replay::{Translation, Translator, cases, exit_of, golden, read, replay};
-use rp_sdk::session::{Prompt, Urgency};
-use serde_json::Value;
+use rp_sdk::interface::{Command, LaunchRequest};
+use rp_sdk::replay::{Recording, Translation, Translator, replay_folder};
+use rp_sdk::session::{Answer, Prompt, Urgency};
+use rp_sdk::testing::{Bench, launch_request};
+use serde_json::{Value, json};
 
 struct Recorder;
 
 impl Translator for Recorder {
     fn translate(&self, line: &str) -> Translation {
         let json: Value = serde_json::from_str(line).unwrap();
+        let text = |key: &str| json[key].as_str().unwrap().to_owned();
         Translation::Command(match json["type"].as_str().unwrap() {
             "abort" => Command::Abort,
-            _ => prompt(
-                json["text"].as_str().unwrap(),
-                if json["when"].is_null() { Urgency::WhenIdle } else { Urgency::AfterTools },
-            ),
+            "answer" => Command::Answer((text("question"), answer(&json))),
+            _ => {
+                let when = &json["when"];
+                let urgency = if when.is_null() { Urgency::WhenIdle } else { Urgency::AfterTools };
+                Command::Prompt(Prompt::new(json["text"].as_str().unwrap(), urgency))
+            }
         })
     }
 }
 
-fn prompt(text: &str, urgency: Urgency) -> Command {
-    Command::Prompt(Prompt { text: text.to_owned(), images: Vec::new(), urgency })
+fn answer(line: &Value) -> Answer {
+    match (line["yes"].as_bool(), line["guidance"].as_str()) {
+        (Some(yes), _) => Answer::Confirm(yes),
+        (_, Some(guidance)) => Answer::DenyWithGuidance(guidance.to_owned()),
+        _ => panic!("{line}"),
+    }
 }
 
-fn request() -> LaunchRequest {
-    LaunchRequest {
-        harness: "demo".to_owned(),
-        cwd: "/home/user/project".to_owned(),
-        agent: "ann".to_owned(),
-        model: None,
-        resume: None,
-        mesh: None,
-        settings: "{}".to_owned(),
-        version: None,
-    }
+fn bench() -> Bench<Demo> {
+    Bench::start(launch_request("demo"))
 }
 
 #[test]
 fn every_transcript_is_understood() {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut wrong = Vec::new();
-    for (name, case) in cases(&here.join("transcripts")).unwrap() {
-        let lines = read(&here.join("transcripts").join(format!("{name}.jsonl"))).unwrap();
-        let replay = replay::<Demo>(request(), &lines, &exit_of(&case), case.exit.at_ms, &Recorder);
-        wrong.extend(
-            golden::compare(&here.join("golden").join(format!("{name}.txt")), &replay.text).err(),
-        );
-        wrong.extend(replay.problems.iter().map(|problem| format!("{name}: {problem}")));
-    }
+    let (transcripts, golden) = (here.join("transcripts"), here.join("golden"));
+    let wrong = replay_folder::<Demo, _>(&transcripts, &golden, |_, lines| Recording {
+        request: launch_request("demo"),
+        lines,
+        translator: Recorder,
+    });
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
 }
 
 #[test]
 fn an_interrupting_prompt_follows_the_answer_to_its_abort() {
-    let mut demo = Demo::new(request());
-    demo.command(1, prompt("sleep", Urgency::WhenIdle));
-    demo.output(br#"{"type":"turn-started"}"#);
-    let effects = demo.command(2, prompt("say hi", Urgency::Interrupt));
-    assert_eq!(effects, [Effect::Write(b"{\"type\":\"abort\",\"id\":\"interrupt\"}\n".to_vec())]);
-    demo.output(br#"{"type":"turn-ended","how":"aborted"}"#);
-    let effects = demo.output(br#"{"type":"aborted","id":"interrupt","dropped":[]}"#);
-    let line = b"{\"type\":\"prompt\",\"id\":\"2\",\"text\":\"say hi\"}\n";
-    assert_eq!(effects, [Effect::Write(line.to_vec())]);
+    let mut bench = bench();
+    bench.prompt(1, "sleep", Urgency::WhenIdle);
+    bench.line(r#"{"type":"turn-started"}"#);
+    bench.forget();
+    bench.prompt(2, "say hi", Urgency::Interrupt);
+    assert_eq!(bench.lines(), [json!({"type": "abort", "id": "interrupt"})]);
+    bench.line(r#"{"type":"turn-ended","how":"aborted"}"#);
+    bench.forget();
+    bench.line(r#"{"type":"aborted","id":"interrupt","dropped":[]}"#);
+    assert_eq!(bench.lines(), [json!({"type": "prompt", "id": "2", "text": "say hi"})]);
 }
 
 #[test]
 fn a_prompt_that_does_not_interrupt_goes_straight_to_the_agent() {
-    let mut demo = Demo::new(request());
-    demo.output(br#"{"type":"turn-started"}"#);
-    let effects = demo.command(1, prompt("say hi", Urgency::AfterTools));
-    let line = b"{\"type\":\"prompt\",\"id\":\"1\",\"text\":\"say hi\",\"when\":\"after-step\"}\n";
-    assert_eq!(effects, [Effect::Write(line.to_vec())]);
+    let mut bench = bench();
+    bench.line(r#"{"type":"turn-started"}"#);
+    bench.prompt(1, "say hi", Urgency::AfterTools);
+    let line = json!({"type": "prompt", "id": "1", "text": "say hi", "when": "after-step"});
+    assert_eq!(bench.lines(), [line]);
+}
+
+#[test]
+fn an_answer_to_a_question_that_is_not_open_is_refused() {
+    let mut bench = bench();
+    bench.command(1, Command::Answer(("k1".to_owned(), Answer::Dismiss)));
+    let Some(Err(failure)) = bench.outcome(1) else { panic!("it was not refused") };
+    assert_eq!(failure.message, "the question is not open");
 }
 
 #[test]
 fn settings_are_refused_by_name() {
-    let request = LaunchRequest { settings: r#"{"speed":9}"#.to_owned(), ..request() };
+    let settings = r#"{"speed":9}"#.to_owned();
+    let request = LaunchRequest { settings, ..launch_request("demo") };
     assert!(Demo::launch(&request).unwrap_err().message.contains("`speed`"));
 }

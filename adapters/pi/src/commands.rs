@@ -6,7 +6,6 @@ use serde_json::{Map, Value, json};
 
 use crate::requests::Request;
 use crate::session::Pi;
-use crate::state::level_name;
 use crate::turn::Phase;
 
 /// Commands of Pi that change what this adapter keeps track of. Each has a command of its own.
@@ -39,7 +38,7 @@ impl Pi {
             Command::Compact(instructions) => self.compact(number, instructions),
             Command::SetModel(model) => self.set_model(number, &model),
             Command::SetThinking(level) => {
-                let fields = json!({"level": level_name(level)});
+                let fields = json!({"level": level.name()});
                 self.ask("set_thinking_level", fields, Request::SetThinking { number });
             }
             Command::ListModels => {
@@ -79,7 +78,7 @@ impl Pi {
     /// Pi answered the abort: the run is over.
     pub(crate) fn aborted(&mut self, number: Option<u64>, outcome: Result<Reply, Failure>) {
         if let Some(number) = number {
-            self.settle(number, outcome);
+            self.effects.settle(number, outcome);
         }
         // Nothing follows a run that was aborted, so its end need not be held back.
         if self.turn.phase == Phase::Ending
@@ -93,7 +92,7 @@ impl Pi {
         if by_person && left > 0 && !self.turn.is_open() {
             let text =
                 format!("prompts that waited ({left}) stay with Pi and go out with the next one");
-            self.notice(Severity::Warning, text);
+            self.effects.notice(Severity::Warning, text);
         }
         if !self.requests.any(|request| matches!(request, Request::Abort { number: None })) {
             self.prompts.interrupting = false;
@@ -105,12 +104,9 @@ impl Pi {
     /// is on its way; nobody who asks for this means that.
     fn compact(&mut self, number: u64, instructions: Option<String>) {
         if self.turn.phase != Phase::Idle {
-            let failure = Failure {
-                kind: FailureKind::Busy,
-                message: "Pi is working".to_owned(),
-                hint: Some("wait for the end of the turn, or abort it".to_owned()),
-            };
-            return self.settle(number, Err(failure));
+            let failure = Failure::new(FailureKind::Busy, "Pi is working")
+                .with_hint("wait for the end of the turn, or abort it");
+            return self.effects.settle(number, Err(failure));
         }
         let fields = instructions.map_or(json!({}), |text| json!({"customInstructions": text}));
         self.ask("compact", fields, Request::Compact { number });
@@ -118,7 +114,7 @@ impl Pi {
 
     fn resume(&mut self, number: u64, session: String) {
         if session.is_empty() {
-            return self.refuse(number, FailureKind::Invalid, "the session has no name");
+            return self.effects.refuse(number, FailureKind::Invalid, "the session has no name");
         }
         if self.known.can_switch_to(&session) {
             self.cancel_questions_of_turn();
@@ -143,15 +139,13 @@ impl Pi {
     /// A command of Pi by its own name.
     fn other(&mut self, number: u64, name: String, arguments: &str) {
         if let Some((_, own)) = OWN.iter().find(|(other, _)| *other == name) {
-            let failure = Failure {
-                kind: FailureKind::Invalid,
-                message: format!("`{name}` cannot be sent to Pi by its name"),
-                hint: Some(format!("use the command `{own}`")),
-            };
-            return self.settle(number, Err(failure));
+            let message = format!("`{name}` cannot be sent to Pi by its name");
+            let failure = Failure::new(FailureKind::Invalid, message)
+                .with_hint(format!("use the command `{own}`"));
+            return self.effects.settle(number, Err(failure));
         }
         let Ok(mut fields) = serde_json::from_str::<Map<String, Value>>(arguments) else {
-            return self.refuse(
+            return self.effects.refuse(
                 number,
                 FailureKind::Invalid,
                 "the arguments are not a JSON object",

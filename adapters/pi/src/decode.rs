@@ -7,17 +7,15 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use rp_sdk::json::{RawText, RawValue, Text, read};
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
-use serde_json::value::RawValue;
-
-use crate::text::JsonText;
 
 /// What kind of line it is, and the piece of text if it brings one.
 #[derive(Debug, Default)]
 pub(crate) struct Head<'a> {
     /// The value of `type`; empty when there is none.
-    pub(crate) kind: Cow<'a, str>,
+    pub(crate) kind: Text<'a>,
     pub(crate) piece: Option<Piece<'a>>,
 }
 
@@ -25,8 +23,8 @@ pub(crate) struct Head<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct Piece<'a> {
     /// The value of `type`, such as `text_delta`.
-    pub(crate) kind: Cow<'a, str>,
-    pub(crate) delta: Option<JsonText<'a>>,
+    pub(crate) kind: Text<'a>,
+    pub(crate) delta: Option<RawText<'a>>,
 }
 
 /// Reads as much of a line as its kind needs. `None` when it is no JSON object as far as it
@@ -40,9 +38,9 @@ pub(crate) fn head(line: &str) -> Option<Head<'_>> {
     (outcome.is_ok() || (object && !head.kind.is_empty())).then_some(head)
 }
 
-/// A string that borrows from the line where it has no escapes.
+/// The name of a member.
 #[derive(Deserialize)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
 struct HeadSeed<'a, 'line> {
     head: &'a mut Head<'line>,
@@ -66,11 +64,11 @@ impl<'line> Visitor<'line> for HeadSeed<'_, 'line> {
 
     fn visit_map<M: MapAccess<'line>>(self, mut map: M) -> Result<(), M::Error> {
         *self.object = true;
-        while let Some(Text(key)) = map.next_key()? {
+        while let Some(Name(key)) = map.next_key()? {
             match key.as_ref() {
                 "type" => {
-                    let Text(kind) = map.next_value()?;
-                    let done = kind != "message_update" || self.head.piece.is_some();
+                    let kind: Text<'line> = map.next_value()?;
+                    let done = &*kind != "message_update" || self.head.piece.is_some();
                     self.head.kind = kind;
                     if done {
                         return Ok(());
@@ -113,26 +111,21 @@ impl<'line> Visitor<'line> for PieceSeed<'_, 'line> {
     }
 
     fn visit_map<M: MapAccess<'line>>(self, mut map: M) -> Result<(), M::Error> {
-        while let Some(Text(key)) = map.next_key()? {
+        while let Some(Name(key)) = map.next_key()? {
             match key.as_ref() {
-                "type" => self.0.kind = map.next_value::<Text<'_>>()?.0,
+                "type" => self.0.kind = map.next_value()?,
                 "delta" => self.0.delta = Some(map.next_value()?),
                 _ => {
                     map.next_value::<IgnoredAny>()?;
                 }
             }
-            let wanted = matches!(self.0.kind.as_ref(), "" | "text_delta" | "thinking_delta");
+            let wanted = matches!(&*self.0.kind, "" | "text_delta" | "thinking_delta");
             if !wanted || (self.0.delta.is_some() && !self.0.kind.is_empty()) {
                 return Ok(());
             }
         }
         Ok(())
     }
-}
-
-/// Reads a whole line of a known kind. `None` when it does not have the shape of that kind.
-pub(crate) fn whole<'a, T: Deserialize<'a>>(line: &'a str) -> Option<T> {
-    serde_json::from_str(line).ok()
 }
 
 /// `response`: the answer to a command.
@@ -142,11 +135,11 @@ pub(crate) struct Response<'a> {
     #[serde(borrow)]
     pub(crate) id: Option<&'a RawValue>,
     #[serde(borrow, default)]
-    pub(crate) command: Cow<'a, str>,
+    pub(crate) command: Text<'a>,
     #[serde(default)]
     pub(crate) success: bool,
     #[serde(borrow, default)]
-    pub(crate) error: Cow<'a, str>,
+    pub(crate) error: Text<'a>,
     #[serde(borrow)]
     pub(crate) data: Option<&'a RawValue>,
 }
@@ -163,7 +156,7 @@ pub(crate) struct MessageLine<'a> {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Message<'a> {
     #[serde(borrow, default)]
-    pub(crate) role: Cow<'a, str>,
+    pub(crate) role: Text<'a>,
     #[serde(borrow)]
     pub(crate) content: Option<&'a RawValue>,
     /// Milliseconds since the Unix epoch.
@@ -171,26 +164,26 @@ pub(crate) struct Message<'a> {
     pub(crate) timestamp: u64,
     // assistant
     #[serde(borrow)]
-    pub(crate) stop_reason: Option<Cow<'a, str>>,
+    pub(crate) stop_reason: Option<Text<'a>>,
     #[serde(borrow)]
-    pub(crate) error_message: Option<Cow<'a, str>>,
+    pub(crate) error_message: Option<Text<'a>>,
     pub(crate) usage: Option<Usage>,
     // toolResult
     #[serde(borrow)]
-    pub(crate) tool_call_id: Option<Cow<'a, str>>,
+    pub(crate) tool_call_id: Option<Text<'a>>,
     #[serde(borrow)]
-    pub(crate) tool_name: Option<Cow<'a, str>>,
+    pub(crate) tool_name: Option<Text<'a>>,
     #[serde(default)]
     pub(crate) is_error: bool,
     // bashExecution
     #[serde(borrow)]
-    pub(crate) command: Option<Cow<'a, str>>,
+    pub(crate) command: Option<Text<'a>>,
     #[serde(borrow)]
-    pub(crate) output: Option<Cow<'a, str>>,
+    pub(crate) output: Option<Text<'a>>,
     pub(crate) exit_code: Option<i64>,
     // compactionSummary and branchSummary
     #[serde(borrow)]
-    pub(crate) summary: Option<Cow<'a, str>>,
+    pub(crate) summary: Option<Text<'a>>,
 }
 
 /// One block of a message's content.
@@ -198,19 +191,19 @@ pub(crate) struct Message<'a> {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Block<'a> {
     #[serde(borrow, default, rename = "type")]
-    pub(crate) kind: Cow<'a, str>,
+    pub(crate) kind: Text<'a>,
     #[serde(borrow)]
-    pub(crate) text: Option<JsonText<'a>>,
+    pub(crate) text: Option<RawText<'a>>,
     #[serde(borrow)]
-    pub(crate) thinking: Option<JsonText<'a>>,
+    pub(crate) thinking: Option<RawText<'a>>,
     // image
     #[serde(borrow)]
-    pub(crate) data: Option<Cow<'a, str>>,
+    pub(crate) data: Option<Text<'a>>,
     #[serde(borrow)]
-    pub(crate) mime_type: Option<Cow<'a, str>>,
+    pub(crate) mime_type: Option<Text<'a>>,
     // toolCall
     #[serde(borrow)]
-    pub(crate) id: Option<Cow<'a, str>>,
+    pub(crate) id: Option<Text<'a>>,
     #[serde(borrow)]
     pub(crate) arguments: Option<&'a RawValue>,
 }
@@ -239,9 +232,9 @@ pub(crate) struct Cost {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ToolLine<'a> {
     #[serde(borrow)]
-    pub(crate) tool_call_id: Cow<'a, str>,
+    pub(crate) tool_call_id: Text<'a>,
     #[serde(borrow, default)]
-    pub(crate) tool_name: Cow<'a, str>,
+    pub(crate) tool_name: Text<'a>,
     #[serde(borrow)]
     pub(crate) args: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -273,13 +266,12 @@ pub(crate) fn will_retry(line: &str) -> Option<bool> {
     if line.ends_with(r#","willRetry":true}"#) {
         return Some(true);
     }
-    whole::<AgentEnd>(line).and_then(|end| end.will_retry)
+    read::<AgentEnd>(line).and_then(|end| end.will_retry)
 }
 
 /// `auto_retry_start` and `auto_retry_end`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-#[derive(Default)]
 pub(crate) struct Retry {
     pub(crate) attempt: u32,
     pub(crate) max_attempts: u32,
@@ -290,9 +282,8 @@ pub(crate) struct Retry {
 }
 
 /// `compaction_start` and `compaction_end`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-#[derive(Default)]
 pub(crate) struct Compaction {
     pub(crate) reason: String,
     pub(crate) aborted: bool,
@@ -301,18 +292,16 @@ pub(crate) struct Compaction {
     pub(crate) result: Option<CompactionResult>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-#[derive(Default)]
 pub(crate) struct CompactionResult {
     pub(crate) tokens_before: Option<u64>,
     pub(crate) estimated_tokens_after: Option<u64>,
 }
 
 /// `extension_ui_request`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-#[derive(Default)]
 pub(crate) struct Dialog {
     pub(crate) id: String,
     pub(crate) method: String,
@@ -326,9 +315,8 @@ pub(crate) struct Dialog {
 }
 
 /// `extension_error`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-#[derive(Default)]
 pub(crate) struct ExtensionError {
     pub(crate) extension_path: String,
     pub(crate) error: String,
@@ -389,7 +377,7 @@ mod tests {
         for line in [old, new, turned] {
             let piece = head(line).unwrap().piece.unwrap();
             let delta = piece.delta.unwrap().decode();
-            assert_eq!((piece.kind.as_ref(), delta.as_str()), ("text_delta", "a\nb"), "{line}");
+            assert_eq!((&*piece.kind, &*delta), ("text_delta", "a\nb"), "{line}");
         }
     }
 

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use rp_sdk::json::{RawValue, member};
 use rp_sdk::session::{Message, Role, ToolCall};
 use serde::Deserialize;
 use serde_json::json;
-use serde_json::value::RawValue;
 
 use crate::decode;
 use crate::messages::{Ids, blocks, finished, text};
@@ -19,7 +19,7 @@ struct MessagesData<'a> {
 
 /// `None` when the data cannot be read.
 pub(crate) fn read(data: Option<&RawValue>) -> Option<Vec<Message>> {
-    let data: MessagesData<'_> = serde_json::from_str(data?.get()).ok()?;
+    let data: MessagesData<'_> = member(data)?;
     let mut reader = Reader::default();
     Some(data.messages.iter().filter_map(|message| reader.message(message)).collect())
 }
@@ -38,7 +38,7 @@ struct Reader {
 impl Reader {
     fn message(&mut self, message: &decode::Message<'_>) -> Option<Message> {
         let at_ms = message.timestamp;
-        match message.role.as_ref() {
+        match &*message.role {
             "user" => Some(finished(self.user.next("user", at_ms), Role::User, message)),
             "assistant" => {
                 self.remember_arguments(message);

@@ -3,9 +3,13 @@
 use rp_sdk::interface::{
     Abilities, Description, Failure, Framing, LaunchRequest, LaunchSpec, MeshAccess,
 };
+use rp_sdk::launch::value;
 use rp_sdk::settings::Settings;
 
 use crate::version::{TESTED, Version};
+
+/// What Pi is called in a sentence.
+pub(crate) const TITLE: &str = "Pi";
 
 /// How a person installs Pi.
 pub(crate) const INSTALL: &str = "npm install --global @earendil-works/pi-coding-agent";
@@ -19,7 +23,7 @@ const MESH_EXTENSION: &[u8] = include_bytes!("../extension/mesh.ts");
 pub(crate) fn describe() -> Description {
     Description {
         name: "pi".to_owned(),
-        title: "Pi".to_owned(),
+        title: TITLE.to_owned(),
         program: "pi".to_owned(),
         version_args: vec!["--version".to_owned()],
         tested: TESTED.map(str::to_owned).to_vec(),
@@ -59,7 +63,7 @@ pub(crate) fn launch(request: &LaunchRequest) -> Result<LaunchSpec, Failure> {
     let mut spec = LaunchSpec {
         program: "pi".to_owned(),
         args: vec!["--mode".to_owned(), "rpc".to_owned()],
-        env: Vec::new(),
+        env: settings.env.into_iter().collect(),
         files: Vec::new(),
         framing: Framing::Lines,
     };
@@ -67,16 +71,15 @@ pub(crate) fn launch(request: &LaunchRequest) -> Result<LaunchSpec, Failure> {
         spec.args.push("--approve".to_owned());
     }
     if let Some(model) = &request.model {
-        spec.args.extend(["--model".to_owned(), model.clone()]);
+        spec.args.extend(["--model".to_owned(), value("model", model)?]);
     }
     if let Some(session) = &request.resume {
-        spec.args.extend(["--session".to_owned(), session.clone()]);
+        spec.args.extend(["--session".to_owned(), value("session", session)?]);
     }
     if let Some(mesh) = &request.mesh {
         add_mesh(&mut spec, mesh);
     }
     spec.args.extend(settings.args);
-    spec.env.extend(settings.env);
     Ok(spec)
 }
 
@@ -93,19 +96,10 @@ fn add_mesh(spec: &mut LaunchSpec, mesh: &MeshAccess) {
 #[allow(clippy::unwrap_used, reason = "a test that fails panics")]
 mod tests {
     use super::*;
-    use rp_sdk::interface::McpServer;
+    use rp_sdk::testing::{launch_request, mesh_access};
 
     fn request() -> LaunchRequest {
-        LaunchRequest {
-            harness: "pi".to_owned(),
-            cwd: "/home/ann/project".to_owned(),
-            agent: "ann".to_owned(),
-            model: None,
-            resume: None,
-            mesh: None,
-            settings: "{}".to_owned(),
-            version: None,
-        }
+        launch_request("pi")
     }
 
     #[test]
@@ -117,22 +111,10 @@ mod tests {
 
     #[test]
     fn everything_that_can_be_asked_for_has_its_argument() {
-        let mesh = MeshAccess {
-            server: McpServer {
-                name: "mesh".to_owned(),
-                command: String::new(),
-                args: vec![],
-                env: vec![],
-            },
-            socket: "/run/host.sock".to_owned(),
-            agent_id: "0a1b2c3d".to_owned(),
-            token: "secret".to_owned(),
-            skill: "/home/ann/.pi/remote/skills/agent-network".to_owned(),
-        };
         let spec = launch(&LaunchRequest {
             model: Some("anthropic/claude-x".to_owned()),
             resume: Some("/home/ann/s.jsonl".to_owned()),
-            mesh: Some(mesh),
+            mesh: Some(mesh_access()),
             settings: r#"{"args":["--thinking","high"],"env":{"A":"b"}}"#.to_owned(),
             version: Some("0.87.1".to_owned()),
             ..request()
@@ -140,13 +122,13 @@ mod tests {
         .unwrap();
         assert_eq!(
             spec.args.join(" "),
-            "--mode rpc --approve --model anthropic/claude-x --session /home/ann/s.jsonl -e {dir}/mesh.ts --skill /home/ann/.pi/remote/skills/agent-network --thinking high"
+            "--mode rpc --approve --model anthropic/claude-x --session /home/ann/s.jsonl -e {dir}/mesh.ts --skill /home/user/skills/agent-network --thinking high"
         );
         let env: Vec<String> =
             spec.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
         assert_eq!(
             env.join(" "),
-            "RP_HOST_SOCKET=/run/host.sock RP_AGENT_ID=0a1b2c3d RP_AGENT_TOKEN=secret A=b"
+            "A=b RP_HOST_SOCKET=/run/host.sock RP_AGENT_ID=0a1b2c3d RP_AGENT_TOKEN=secret"
         );
         assert!(!spec.args.join(" ").contains("secret"));
     }

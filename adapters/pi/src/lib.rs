@@ -5,7 +5,7 @@
 //! follows is one state machine for both; `version` says where they part.
 //!
 //! - `launch`: what the adapter is and how Pi is started
-//! - `decode` and `text`: lines of Pi, read no further than needed
+//! - `decode`: lines of Pi, read no further than needed
 //! - `session`: the state machine and the calls of the host
 //! - `process`: start, standard error, end
 //! - `commands` and `responses`: what clients want, and what Pi answers
@@ -27,8 +27,6 @@ mod responses;
 mod retries;
 mod session;
 mod state;
-mod text;
-mod timers;
 mod tools;
 mod turn;
 mod version;

@@ -3,12 +3,11 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rp_sdk::interface::Event;
+use rp_sdk::json::{RawText, RawValue, member};
 use rp_sdk::session::{Image, Message, Role};
-use serde_json::value::RawValue;
 
 use crate::decode::{self, Block, MessageLine, Piece};
 use crate::session::Pi;
-use crate::text::JsonText;
 use crate::turn::Stop;
 
 /// Ids of messages. Pi gives them none, so they are made of role and time; a later one with
@@ -46,7 +45,7 @@ impl Messages {
 
 impl Pi {
     pub(crate) fn message_started(&mut self, line: MessageLine<'_>) {
-        match line.message.role.as_ref() {
+        match &*line.message.role {
             "user" => self.prompt_became_seen(&text(line.message.content)),
             "assistant" => {
                 self.messages.writing =
@@ -60,11 +59,11 @@ impl Pi {
         let (Some(id), Some(delta)) = (self.messages.writing.clone(), piece.delta) else {
             return;
         };
-        let delta = delta.decode();
-        match piece.kind.as_ref() {
+        let delta = delta.decode().into_owned();
+        match &*piece.kind {
             _ if delta.is_empty() => {}
-            "text_delta" => self.event(Event::Text((id, delta))),
-            "thinking_delta" => self.event(Event::Thinking((id, delta))),
+            "text_delta" => self.effects.event(Event::Text((id, delta))),
+            "thinking_delta" => self.effects.event(Event::Thinking((id, delta))),
             _ => {}
         }
     }
@@ -73,11 +72,11 @@ impl Pi {
         if !self.turn.is_open() {
             return;
         }
-        match line.message.role.as_ref() {
+        match &*line.message.role {
             "user" => {
                 let id = self.messages.user.next("user", line.message.timestamp);
                 let message = finished(id, Role::User, &line.message);
-                self.event(Event::MessageEnded(message));
+                self.effects.event(Event::MessageEnded(message));
             }
             "assistant" => self.assistant_message_ended(&line.message),
             _ => {}
@@ -92,7 +91,7 @@ impl Pi {
         let finished = finished(id, Role::Assistant, message);
         // One that only calls tools says nothing, and neither does one that failed at once.
         if !finished.text.is_empty() || finished.thinking.is_some() {
-            self.event(Event::MessageEnded(finished));
+            self.effects.event(Event::MessageEnded(finished));
         }
         if let Some(usage) = message.usage {
             self.tell_usage(usage);
@@ -135,7 +134,7 @@ pub(crate) fn finished(id: String, role: Role, message: &decode::Message<'_>) ->
 
 /// The blocks of a message's content; none when it is plain text.
 pub(crate) fn blocks(content: Option<&RawValue>) -> Vec<Block<'_>> {
-    content.and_then(|content| serde_json::from_str(content.get()).ok()).unwrap_or_default()
+    member(content).unwrap_or_default()
 }
 
 /// The text of a message's content, whether that is plain text or blocks.
@@ -145,16 +144,16 @@ pub(crate) fn text(content: Option<&RawValue>) -> String {
 
 /// The content, if it is plain text.
 fn plain(content: Option<&RawValue>) -> Option<String> {
-    let content = content.filter(|content| content.get().starts_with('"'))?;
-    serde_json::from_str(content.get()).ok().map(JsonText::decode)
+    let text = RawText::from(content?);
+    text.is_string().then(|| text.decode().into_owned())
 }
 
 fn text_of(blocks: &[Block<'_>]) -> String {
     joined(blocks.iter().filter(|block| block.kind == "text").filter_map(|block| block.text))
 }
 
-fn joined<'a>(texts: impl Iterator<Item = JsonText<'a>> + Clone) -> String {
-    let mut joined = String::with_capacity(texts.clone().map(JsonText::len).sum());
+fn joined<'a>(texts: impl Iterator<Item = RawText<'a>> + Clone) -> String {
+    let mut joined = String::with_capacity(texts.clone().map(RawText::max_len).sum());
     texts.for_each(|text| text.decode_into(&mut joined));
     joined
 }

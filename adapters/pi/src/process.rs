@@ -1,66 +1,53 @@
 //! The process of Pi: start, standard error, end.
 
-use std::collections::VecDeque;
-
 use rp_sdk::interface::{Effect, Event, Exit};
-use rp_sdk::session::{FailureKind, Severity, TurnEnd};
+use rp_sdk::launch::compare_version;
+use rp_sdk::process::{Ending, LastWords, Noise};
+use rp_sdk::session::{FailureKind, TurnEnd};
+use rp_sdk::timers::Timers;
 use serde_json::json;
 
-use crate::launch::{self, INSTALL};
-use crate::requests::Request;
+use crate::launch::{self, INSTALL, TITLE};
+use crate::requests::{self, Request};
 use crate::session::Pi;
-use crate::timers::Timers;
 use crate::turn::{Phase, Turn};
-use crate::version::{TESTED, is_tested};
+use crate::version::TESTED;
 
 /// How Pi says that a session does not exist.
 const NO_SESSION: &str = "No session found";
 
-/// How many lines of standard error are kept to explain an end.
-const LINES_KEPT: usize = 6;
+/// What a person can do about a start that failed, by what Pi printed.
+const HINTS: [(&str, &str); 5] = [
+    (
+        "Unknown option",
+        "this Pi does not know that option: check the `args` of the agent's settings, or update Pi",
+    ),
+    (
+        "Unknown provider",
+        "check the model of the agent; `pi --list-models` shows those that can be used",
+    ),
+    (NO_SESSION, "the session is gone: start the agent without resuming one"),
+    ("Failed to load extension", "check the path in the `args` of the agent's settings"),
+    ("SyntaxError", "this Pi may need a newer Node.js: Pi 0.87 needs Node.js 22"),
+];
 
 /// What is known of the process that runs.
 #[derive(Debug, Default)]
 pub(crate) struct Process {
     /// It has answered, so it started well.
     pub(crate) answers: bool,
-    pub(crate) told_about_noise: bool,
-    last_lines: VecDeque<String>,
+    pub(crate) noise: Noise,
+    pub(crate) last_words: LastWords,
     /// The command that started the process anew, to settle once it answers.
     pub(crate) resuming: Option<u64>,
     /// It was told to end so that another can be started.
     replaced: bool,
 }
 
-impl Process {
-    pub(crate) fn diagnostics(&mut self, line: &str) {
-        if self.last_lines.len() == LINES_KEPT {
-            self.last_lines.pop_front();
-        }
-        self.last_lines.push_back(line.to_owned());
-    }
-
-    fn last_words(&self) -> String {
-        let lines: Vec<&str> = self
-            .last_lines
-            .iter()
-            .map(|line| line.trim())
-            .filter(|line| !line.is_empty())
-            .collect();
-        lines.join("\n")
-    }
-}
-
 impl Pi {
     pub(crate) fn process_started(&mut self) {
         self.process = Process { resuming: self.process.resuming, ..Process::default() };
-        if let Some(printed) = self.request.version.clone().filter(|printed| !is_tested(printed)) {
-            let tested = TESTED.join(" and ");
-            self.notice(
-                Severity::Warning,
-                format!("Pi {printed} is not a version this adapter was tested with ({tested}); most should work"),
-            );
-        }
+        compare_version(self.request.version.as_deref(), &TESTED, &mut self.effects);
         self.ask("get_state", json!({}), Request::State { number: self.process.resuming });
     }
 
@@ -76,7 +63,7 @@ impl Pi {
                 self.known.resumed(session);
                 self.effects.push(Effect::Relaunch(spec));
             }
-            Err(failure) => self.settle(number, Err(failure)),
+            Err(failure) => self.effects.settle(number, Err(failure)),
         }
     }
 
@@ -84,22 +71,20 @@ impl Pi {
         if self.turn.phase == Phase::Ending {
             self.finish_turn_quietly();
         }
-        let what = describe(how);
-        let words = self.process.last_words();
+        let what = how.in_words(TITLE);
+        let words = self.process.last_words.text();
         if !self.process.replaced {
-            self.explain_end(how, &what, &words);
+            self.explain_end(how, &words);
         }
         self.withdraw_questions();
-        for (number, _) in self.prompts.drain() {
-            self.refuse(number, FailureKind::Harness, what.clone());
-        }
+        self.forget_prompts(&what);
         let waiting = self.process.resuming.filter(|_| self.process.replaced);
         let open: Vec<u64> = self.requests.drain().filter_map(|request| request.number()).collect();
         for number in open.into_iter().filter(|number| Some(*number) != waiting) {
             if self.process.resuming == Some(number) {
                 self.refuse_resume(number, &what, &words);
             } else {
-                self.refuse(number, FailureKind::Harness, what.clone());
+                self.effects.refuse(number, FailureKind::Harness, what.clone());
             }
         }
         if self.turn.is_open() {
@@ -121,27 +106,28 @@ impl Pi {
         let kind =
             if words.contains(NO_SESSION) { FailureKind::NotFound } else { FailureKind::Harness };
         let message = if words.is_empty() { what.to_owned() } else { format!("{what}: {words}") };
-        self.refuse(number, kind, message);
+        self.effects.refuse(number, kind, message);
     }
 
-    /// Says why Pi is gone, where a person would wonder.
-    fn explain_end(&mut self, how: &Exit, what: &str, words: &str) {
-        let because = if words.is_empty() { String::new() } else { format!(":\n{words}") };
-        if !self.process.answers {
-            let hint = hint(how, words).map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
-            self.notice(Severity::Error, format!("Pi did not start ({what}){because}{hint}"));
-        } else if self.turn.is_open() && !self.turn.abort_asked {
-            self.notice(Severity::Error, format!("{what} in the middle of a turn{because}"));
-        } else if !was_told_to(how) {
-            self.notice(Severity::Error, format!("{what}{because}"));
-        }
+    fn explain_end(&mut self, how: &Exit, words: &str) {
+        let ending = Ending {
+            title: TITLE,
+            how,
+            words,
+            started: self.process.answers,
+            working: self.turn.is_open() && !self.turn.abort_asked,
+            install: INSTALL,
+            hints: &HINTS,
+        };
+        ending.explain(&mut self.effects);
     }
 
     /// What a run of Pi's own `bash` command prints while it runs.
     pub(crate) fn bash_updated(&mut self, update: BashUpdate) {
-        if let Some(number) = self.requests.number_of(&update.id) {
+        let request = requests::number(&update.id).and_then(|number| self.requests.get(number));
+        if let Some(number) = request.and_then(Request::number) {
             let data = json!({"number": number, "delta": update.delta}).to_string();
-            self.event(Event::Other(("bash_execution_update".to_owned(), data)));
+            self.effects.event(Event::Other(("bash_execution_update".to_owned(), data)));
         }
     }
 }
@@ -151,42 +137,4 @@ impl Pi {
 pub(crate) struct BashUpdate {
     id: String,
     delta: String,
-}
-
-fn describe(how: &Exit) -> String {
-    match how {
-        Exit::Code(code) => format!("Pi ended with code {code}"),
-        Exit::Signal(signal) => format!("Pi was ended by signal {signal}"),
-        Exit::FailedToStart(reason) => format!("Pi cannot be run: {reason}"),
-    }
-}
-
-/// Ends that somebody asked for: closed input, an extension's shutdown, a signal to stop.
-fn was_told_to(how: &Exit) -> bool {
-    match how {
-        Exit::Code(code) => matches!(code, 0 | 129 | 130 | 143),
-        Exit::Signal(_) => true,
-        Exit::FailedToStart(_) => false,
-    }
-}
-
-/// What a person can do about a start that failed, from what Pi printed.
-fn hint(how: &Exit, words: &str) -> Option<String> {
-    let hints = [
-        (
-            "Unknown option",
-            "this Pi does not know that option: check the `args` of the agent's settings, or update Pi",
-        ),
-        (
-            "Unknown provider",
-            "check the model of the agent; `pi --list-models` shows those that can be used",
-        ),
-        (NO_SESSION, "the session is gone: start the agent without resuming one"),
-        ("Failed to load extension", "check the path in the `args` of the agent's settings"),
-        ("SyntaxError", "this Pi may need a newer Node.js: Pi 0.87 needs Node.js 22"),
-    ];
-    if matches!(how, Exit::FailedToStart(_)) {
-        return Some(INSTALL.to_owned());
-    }
-    hints.iter().find(|(sign, _)| words.contains(sign)).map(|(_, hint)| (*hint).to_owned())
 }

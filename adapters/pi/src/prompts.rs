@@ -10,18 +10,15 @@ use std::collections::VecDeque;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use rp_sdk::interface::{Event, Reply};
+use rp_sdk::held::{Held, HeldPrompt};
+use rp_sdk::interface::{Event, Failure};
 use rp_sdk::session::{FailureKind, Prompt, Urgency};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::requests::Request;
-use crate::session::Pi;
-use crate::timers::Wait;
+use crate::session::{Pi, Wait};
 use crate::turn::{Compacting, Phase};
-
-/// How many prompts are held back.
-const HELD_AT_MOST: usize = 256;
 
 /// How many prompts are remembered until the model sees them.
 const SENT_AT_MOST: usize = 256;
@@ -32,13 +29,6 @@ const TRIES: u8 = 20;
 /// How long to wait before such a prompt is sent again, in milliseconds.
 const TRY_AGAIN_MS: u64 = 250;
 
-#[derive(Debug)]
-struct Held {
-    number: u64,
-    prompt: Prompt,
-    tries: u8,
-}
-
 /// A prompt that Pi has and the model has not seen.
 #[derive(Debug)]
 struct Sent {
@@ -46,24 +36,19 @@ struct Sent {
     text: String,
     /// It starts a run of its own, unlike one that joins a run.
     starts_run: bool,
+    /// Pi has said that it has it.
+    accepted: bool,
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct Prompts {
-    held: VecDeque<Held>,
+    held: Held,
     sent: VecDeque<Sent>,
     /// A run is being aborted for the first of the held prompts.
     pub(crate) interrupting: bool,
 }
 
 impl Prompts {
-    /// Everything that was held back, because it will not go out.
-    pub(crate) fn drain(&mut self) -> Vec<(u64, Prompt)> {
-        self.sent.clear();
-        self.interrupting = false;
-        std::mem::take(&mut self.held).into_iter().map(|held| (held.number, held.prompt)).collect()
-    }
-
     /// A turn is over: a prompt that was to start it and was not seen never will be, such as
     /// a command of an extension.
     pub(crate) fn turn_ended(&mut self) {
@@ -77,9 +62,8 @@ impl Prompts {
 }
 
 /// The data of `clear_queue`: the texts it dropped.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-#[derive(Default)]
 pub(crate) struct Dropped {
     steering: Vec<String>,
     follow_up: Vec<String>,
@@ -87,25 +71,14 @@ pub(crate) struct Dropped {
 
 impl Pi {
     pub(crate) fn prompt(&mut self, number: u64, prompt: Prompt) {
-        if prompt.text.is_empty() && prompt.images.is_empty() {
-            return self.refuse(number, FailureKind::Invalid, "the prompt is empty");
-        }
-        if self.prompts.held.len() >= HELD_AT_MOST {
-            let message = format!("{HELD_AT_MOST} prompts are waiting already");
-            return self.refuse(number, FailureKind::Busy, message);
+        if prompt.is_empty() {
+            return self.effects.refuse(number, FailureKind::Invalid, "the prompt is empty");
         }
         let interrupts = prompt.urgency == Urgency::Interrupt;
-        let held = Held { number, prompt, tries: 0 };
-        if !interrupts {
-            self.prompts.held.push_back(held);
-        } else {
-            let behind = self
-                .prompts
-                .held
-                .iter()
-                .take_while(|held| held.prompt.urgency == Urgency::Interrupt)
-                .count();
-            self.prompts.held.insert(behind, held);
+        if let Err(failure) = self.prompts.held.hold(HeldPrompt::new(number, prompt)) {
+            return self.effects.settle(number, Err(failure));
+        }
+        if interrupts {
             self.interrupt();
         }
         self.release_prompts();
@@ -123,7 +96,7 @@ impl Pi {
     /// Sends what was held back, as far as Pi takes it now.
     pub(crate) fn release_prompts(&mut self) {
         while self.takes_prompts() {
-            let Some(held) = self.prompts.held.pop_front() else {
+            let Some(held) = self.prompts.held.take_next() else {
                 return;
             };
             self.send_prompt(held);
@@ -137,8 +110,8 @@ impl Pi {
             && matches!(self.turn.phase, Phase::Idle | Phase::Running | Phase::Retrying)
     }
 
-    fn send_prompt(&mut self, held: Held) {
-        let Held { number, prompt, tries } = held;
+    fn send_prompt(&mut self, held: HeldPrompt) {
+        let HeldPrompt { number, prompt, tries, .. } = held;
         let idle = self.turn.phase == Phase::Idle;
         // A command of an extension runs at once, beside a run, and for as long as it likes.
         if idle && !prompt.text.starts_with('/') {
@@ -147,13 +120,17 @@ impl Pi {
         if self.prompts.sent.len() == SENT_AT_MOST {
             self.prompts.sent.pop_front();
         }
-        self.prompts.sent.push_back(Sent { number, text: prompt.text.clone(), starts_run: idle });
+        let text = prompt.text.clone();
+        self.prompts.sent.push_back(Sent { number, text, starts_run: idle, accepted: false });
         let fields = fields(&prompt);
         self.ask("prompt", fields, Request::Prompt { number, prompt, tries });
     }
 
     pub(crate) fn prompt_accepted(&mut self, number: u64) {
-        self.settle(number, Ok(Reply::Done));
+        if let Some(sent) = self.prompts.sent.iter_mut().find(|sent| sent.number == number) {
+            sent.accepted = true;
+        }
+        self.effects.done(number);
         if self.turn.phase == Phase::Starting {
             self.expect_start();
         }
@@ -167,7 +144,8 @@ impl Pi {
         let passing =
             error.contains("compaction is in progress") || error.contains("already processing");
         if passing && tries < TRIES {
-            self.prompts.held.push_front(Held { number, prompt, tries: tries + 1 });
+            let held = HeldPrompt { tries: tries + 1, ..HeldPrompt::new(number, prompt) };
+            self.prompts.held.put_back(held);
             if self.turn.compacting != Compacting::Yes {
                 self.turn.compacting = Compacting::JustEnded;
                 self.wait(Wait::Release, TRY_AGAIN_MS);
@@ -180,7 +158,7 @@ impl Pi {
                 .to_owned()
         });
         let message = error.lines().next().unwrap_or_default().to_owned();
-        self.settle(number, Err(rp_sdk::interface::Failure { kind, message, hint }));
+        self.effects.settle(number, Err(Failure { kind, message, hint }));
         self.release_prompts();
     }
 
@@ -197,19 +175,21 @@ impl Pi {
             })
             .or_else(|| sent.iter().position(|sent| first && sent.starts_run));
         if let Some(sent) = at.and_then(|at| sent.remove(at)) {
-            self.event(Event::PromptSeen(sent.number));
+            self.effects.event(Event::PromptSeen(sent.number));
         }
     }
 
     /// An abort takes back what was held here.
     pub(crate) fn take_back_held(&mut self) {
-        for held in std::mem::take(&mut self.prompts.held) {
-            self.refuse(
-                held.number,
-                FailureKind::Refused,
-                "an abort took the prompt back before Pi had it",
-            );
-        }
+        let why = "an abort took the prompt back before Pi had it";
+        self.prompts.held.give_up(FailureKind::Refused, why, &mut self.effects);
+    }
+
+    /// Pi is gone: nothing that was held back will go out.
+    pub(crate) fn forget_prompts(&mut self, what: &str) {
+        self.prompts.held.give_up(FailureKind::Harness, what, &mut self.effects);
+        self.forget_sent_prompts();
+        self.prompts.interrupting = false;
     }
 
     /// Pi dropped what was in its queue. The commands were settled when it took them.
@@ -222,14 +202,16 @@ impl Pi {
                 numbers.push(sent.number);
             }
         }
-        if !numbers.is_empty() {
-            self.event(Event::PromptsDropped(numbers));
-        }
+        self.effects.dropped(numbers);
     }
 
-    /// Another session is current: nothing of the old one's queue will be seen.
+    /// Pi is gone, or another session is current: nothing of its queue will be seen. A prompt that
+    /// was to start a run may have been a command of an extension, which has done what it does.
     pub(crate) fn forget_sent_prompts(&mut self) {
-        self.prompts.sent.clear();
+        let sent = std::mem::take(&mut self.prompts.sent).into_iter();
+        let lost =
+            sent.filter(|sent| sent.accepted && !(sent.starts_run && sent.text.starts_with('/')));
+        self.effects.dropped(lost.map(|sent| sent.number).collect());
     }
 }
 

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use rp_sdk::interface::{Event, Reply};
+use rp_sdk::interface::Event;
+use rp_sdk::json::read;
 use rp_sdk::session::{Answer, FailureKind, Question, QuestionKind, Severity};
 use serde_json::{Value, json};
 
-use crate::decode::{self, Dialog, ExtensionError};
-use crate::session::Pi;
-use crate::timers::Wait;
+use crate::decode::{Dialog, ExtensionError};
+use crate::session::{Pi, Wait};
 
 /// How many questions can be open; one more is cancelled.
 const OPEN_AT_MOST: usize = 64;
@@ -42,7 +42,7 @@ impl Questions {
 impl Pi {
     /// `extension_ui_request`
     pub(crate) fn dialog(&mut self, line: &str) {
-        let Some(dialog) = decode::whole::<Dialog>(line) else {
+        let Some(dialog) = read::<Dialog>(line) else {
             return;
         };
         let (wanted, kind) = match dialog.method.as_str() {
@@ -69,7 +69,7 @@ impl Pi {
         } else {
             dialog.message
         };
-        self.event(Event::Question(Question {
+        self.effects.event(Event::Question(Question {
             id: dialog.id.clone(),
             title: dialog.title,
             detail,
@@ -88,19 +88,19 @@ impl Pi {
             Some("warning") => Severity::Warning,
             _ => Severity::Info,
         };
-        self.notice(severity, dialog.message.clone());
+        self.effects.notice(severity, dialog.message.clone());
     }
 
     /// What an extension wants shown: a status, a widget, a title.
     fn pass_on(&mut self, method: String, line: &str) {
         if line.len() <= PASSED_ON_AT_MOST {
-            self.event(Event::Other((method, line.to_owned())));
+            self.effects.event(Event::Other((method, line.to_owned())));
         }
     }
 
     pub(crate) fn extension_failed(&mut self, error: ExtensionError) {
         let ExtensionError { extension_path, error } = error;
-        self.notice(
+        self.effects.notice(
             Severity::Warning,
             format!("an extension of Pi failed ({extension_path}): {error}"),
         );
@@ -108,7 +108,7 @@ impl Pi {
 
     pub(crate) fn answer(&mut self, number: u64, id: &str, answer: Answer) {
         let Some(question) = self.questions.0.get(id) else {
-            return self.refuse(
+            return self.effects.refuse(
                 number,
                 FailureKind::NotFound,
                 "the question is not open, or no longer",
@@ -122,7 +122,7 @@ impl Pi {
             (Wanted::Text, Answer::Text(text)) => json!({"value": text}),
             (_, Answer::Dismiss) => json!({"cancelled": true}),
             (_, Answer::DenyWithGuidance(_)) => {
-                return self.refuse(
+                return self.effects.refuse(
                     number,
                     FailureKind::Unsupported,
                     "dialogs of Pi take no guidance",
@@ -130,18 +130,26 @@ impl Pi {
             }
             (Wanted::OneOf(options), _) => {
                 let message = format!("the question takes one of: {}", options.join(", "));
-                return self.refuse(number, FailureKind::Invalid, message);
+                return self.effects.refuse(number, FailureKind::Invalid, message);
             }
             (Wanted::YesOrNo, _) => {
-                return self.refuse(number, FailureKind::Invalid, "the question takes yes or no");
+                return self.effects.refuse(
+                    number,
+                    FailureKind::Invalid,
+                    "the question takes yes or no",
+                );
             }
             (Wanted::Text, _) => {
-                return self.refuse(number, FailureKind::Invalid, "the question takes text");
+                return self.effects.refuse(
+                    number,
+                    FailureKind::Invalid,
+                    "the question takes text",
+                );
             }
         };
         self.write_answer(id, fields);
         self.close_question(id);
-        self.settle(number, Ok(Reply::Done));
+        self.effects.done(number);
     }
 
     /// Cancels every open question, so that Pi goes on.
@@ -180,7 +188,7 @@ impl Pi {
     fn close_question(&mut self, id: &str) {
         if self.questions.0.remove(id).is_some() {
             self.timers.cancel(&Wait::Question(id.to_owned()));
-            self.event(Event::QuestionSettled(id.to_owned()));
+            self.effects.event(Event::QuestionSettled(id.to_owned()));
         }
     }
 
@@ -189,6 +197,6 @@ impl Pi {
         if let (Some(line), Value::Object(fields)) = (line.as_object_mut(), fields) {
             line.extend(fields);
         }
-        self.write(&line);
+        self.effects.write_line(&line);
     }
 }

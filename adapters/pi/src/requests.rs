@@ -1,7 +1,6 @@
 //! What was asked of Pi and is not answered yet.
 
-use std::collections::BTreeMap;
-
+use rp_sdk::requests::Requests;
 use rp_sdk::session::Prompt;
 
 /// A question to Pi. The number is that of the command that settles with the answer.
@@ -85,50 +84,31 @@ impl Request {
     }
 }
 
-/// Open requests by the id they were sent with.
-#[derive(Debug, Default)]
-pub(crate) struct Requests {
-    last: u64,
-    open: BTreeMap<u64, Request>,
+/// The id that a request is sent with.
+pub(crate) fn id(number: u64) -> String {
+    format!("r{number}")
 }
 
-impl Requests {
-    /// The id to send it with.
-    pub(crate) fn open(&mut self, request: Request) -> String {
-        self.last += 1;
-        self.open.insert(self.last, request);
-        format!("r{}", self.last)
-    }
+/// The number of the request with this id, as Pi echoes it.
+pub(crate) fn number(id: &str) -> Option<u64> {
+    id.strip_prefix('r')?.parse().ok()
+}
 
-    /// The request an answer belongs to. `id` is JSON text, as Pi echoed it. The old
-    /// generation drops the id of a command it does not know, so then the oldest request for
-    /// that command is meant.
-    pub(crate) fn close(&mut self, id: Option<&str>, command: &str) -> Option<Request> {
-        let key = match id {
-            Some(id) => id.strip_prefix("\"r")?.strip_suffix('"')?.parse().ok()?,
-            None => self
-                .open
-                .iter()
-                .find(|(_, request)| sent_as(request) == Some(command))
-                .map(|(key, _)| *key)?,
-        };
-        self.open.remove(&key)
-    }
-
-    /// Whether an answer to a request like this is missing.
-    pub(crate) fn any(&self, wanted: impl Fn(&Request) -> bool) -> bool {
-        self.open.values().any(wanted)
-    }
-
-    /// The number of the request that was sent with this id, as Pi echoes it.
-    pub(crate) fn number_of(&self, id: &str) -> Option<u64> {
-        self.open.get(&id.strip_prefix('r')?.parse().ok()?)?.number()
-    }
-
-    /// Forgets everything: the process is gone.
-    pub(crate) fn drain(&mut self) -> impl Iterator<Item = Request> + use<> {
-        std::mem::take(&mut self.open).into_values()
-    }
+/// The request an answer belongs to. `id` is JSON text, as Pi echoed it. The old generation drops
+/// the id of a command it does not know, so then the oldest request for that command is meant.
+pub(crate) fn close(
+    requests: &mut Requests<Request>,
+    id: Option<&str>,
+    command: &str,
+) -> Option<Request> {
+    let number = match id {
+        Some(id) => number(id.strip_prefix('"')?.strip_suffix('"')?)?,
+        None => {
+            let mut open = requests.iter();
+            open.find(|(_, request)| sent_as(request) == Some(command))?.0
+        }
+    };
+    requests.close(number)
 }
 
 /// The name of a command that not every Pi knows.

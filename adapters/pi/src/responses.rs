@@ -1,15 +1,15 @@
 //! What Pi answers.
 
 use rp_sdk::interface::{Failure, Reply};
+use rp_sdk::json::{RawValue, member};
 use rp_sdk::session::{FailureKind, Model};
 use serde::Deserialize;
-use serde_json::value::RawValue;
 
 use crate::decode::Response;
 use crate::requests::Request;
 use crate::session::Pi;
 use crate::state::ModelData;
-use crate::{history, prompts};
+use crate::{history, prompts, requests};
 
 /// Commands of Pi behind which its state is another.
 const CHANGES_STATE: [&str; 5] = ["fork", "clone", "cycle_model", "cycle_thinking_level", "bash"];
@@ -30,7 +30,7 @@ struct CancelledData {
 impl Pi {
     pub(crate) fn response(&mut self, response: Response<'_>) {
         let id = response.id.map(RawValue::get);
-        let Some(request) = self.requests.close(id, &response.command) else {
+        let Some(request) = requests::close(&mut self.requests, id, &response.command) else {
             return;
         };
         if response.success {
@@ -46,37 +46,37 @@ impl Pi {
             Request::Prompt { number, .. } => self.prompt_accepted(number),
             Request::Abort { number } => self.aborted(number, Ok(Reply::Done)),
             Request::ClearQueue => {
-                self.queue_cleared(parse::<prompts::Dropped>(data).unwrap_or_default())
+                self.queue_cleared(member::<prompts::Dropped>(data).unwrap_or_default())
             }
             Request::NewSession { number } => self.session_changed(number, data, None),
             Request::SwitchSession { number, file } => {
                 self.session_changed(number, data, Some(file))
             }
-            Request::Compact { number } => self.settle(number, Ok(Reply::Done)),
+            Request::Compact { number } => self.effects.done(number),
             Request::SetModel { number } => {
-                if let Some(model) = parse::<ModelData>(data) {
+                if let Some(model) = member::<ModelData>(data) {
                     self.known.model = Some(model.into());
                     self.tell_state(false);
                 }
-                self.settle(number, Ok(Reply::Done));
+                self.effects.done(number);
                 self.ask_for_state();
             }
             Request::SetThinking { number } => {
-                self.settle(number, Ok(Reply::Done));
+                self.effects.done(number);
                 self.ask_for_state();
             }
             Request::Models { number } => {
-                let models = parse::<ModelsData>(data)
+                let models = member::<ModelsData>(data)
                     .map(|data| data.models.into_iter().map(Model::from).collect());
                 self.reply(number, models.map(Reply::Models));
             }
             Request::History { number } => {
                 self.reply(number, history::read(data).map(Reply::History))
             }
-            Request::Rename { number } => self.settle(number, Ok(Reply::Done)),
+            Request::Rename { number } => self.effects.done(number),
             Request::State { number } => self.state_came(number, data),
             Request::Statistics => {
-                if let Some(data) = parse(data) {
+                if let Some(data) = member(data) {
                     self.tell_context(&data);
                 }
             }
@@ -94,7 +94,7 @@ impl Pi {
             Request::ClearQueue => self.version.settles = Some(false),
             other => {
                 if let Some(number) = other.number() {
-                    self.settle(number, Err(refused(error)));
+                    self.effects.settle(number, Err(refused(error)));
                 }
             }
         }
@@ -103,8 +103,8 @@ impl Pi {
     /// `new_session` or `switch_session`: Pi ended what was running in the old session, the
     /// old generation without a word.
     fn session_changed(&mut self, number: u64, data: Option<&RawValue>, file: Option<String>) {
-        if parse::<CancelledData>(data).is_some_and(|data| data.cancelled) {
-            return self.refuse(number, FailureKind::Refused, "an extension called it off");
+        if member::<CancelledData>(data).is_some_and(|data| data.cancelled) {
+            return self.effects.refuse(number, FailureKind::Refused, "an extension called it off");
         }
         self.turn_was_dropped();
         self.withdraw_questions();
@@ -113,13 +113,13 @@ impl Pi {
             Some(file) => self.known.resumed(&file),
             None => self.known.moved(),
         }
-        self.settle(number, Ok(Reply::Done));
+        self.effects.done(number);
         self.ask_for_state();
         self.release_prompts();
     }
 
     fn state_came(&mut self, number: Option<u64>, data: Option<&RawValue>) {
-        if let Some(data) = parse(data) {
+        if let Some(data) = member(data) {
             self.learn_state(data);
         }
         self.tell_state(number.is_some());
@@ -129,16 +129,16 @@ impl Pi {
         if self.process.resuming == Some(number) {
             self.process.resuming = None;
         }
-        self.settle(number, Ok(Reply::Done));
+        self.effects.done(number);
     }
 
     fn other_succeeded(&mut self, number: u64, name: &str, data: Option<&RawValue>) {
-        let statistics = if name == "get_session_stats" { parse(data) } else { None };
+        let statistics = if name == "get_session_stats" { member(data) } else { None };
         if let Some(statistics) = statistics {
             self.tell_context(&statistics);
         }
         let reply = data.map_or(Reply::Done, |data| Reply::Data(data.get().to_owned()));
-        self.settle(number, Ok(reply));
+        self.effects.settle(number, Ok(reply));
         if CHANGES_STATE.contains(&name) {
             self.ask_for_state();
         }
@@ -146,8 +146,8 @@ impl Pi {
 
     fn reply(&mut self, number: u64, reply: Option<Reply>) {
         match reply {
-            Some(reply) => self.settle(number, Ok(reply)),
-            None => self.refuse(
+            Some(reply) => self.effects.settle(number, Ok(reply)),
+            None => self.effects.refuse(
                 number,
                 FailureKind::Harness,
                 "Pi answered something that cannot be read",
@@ -156,15 +156,11 @@ impl Pi {
     }
 }
 
-fn parse<'a, T: Deserialize<'a>>(data: Option<&'a RawValue>) -> Option<T> {
-    serde_json::from_str(data?.get()).ok()
-}
-
 fn refused(error: &str) -> Failure {
     let kind = match error {
         _ if error.starts_with("Unknown command") => FailureKind::Unsupported,
         _ if error.contains("not found") => FailureKind::NotFound,
         _ => FailureKind::Refused,
     };
-    Failure { kind, message: error.to_owned(), hint: None }
+    Failure::new(kind, error.to_owned())
 }

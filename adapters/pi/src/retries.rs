@@ -3,8 +3,7 @@
 use rp_sdk::session::Severity;
 
 use crate::decode::{Compaction, Retry};
-use crate::session::Pi;
-use crate::timers::Wait;
+use crate::session::{Pi, Wait};
 use crate::turn::{Compacting, Phase, Stop};
 
 /// How long prompts are held back behind a compaction, in milliseconds. The old generation
@@ -25,7 +24,7 @@ impl Pi {
         let error = retry.error_message.unwrap_or_else(|| "the model failed".to_owned());
         let seconds = retry.delay_ms as f64 / 1000.0;
         let (attempt, of) = (retry.attempt, retry.max_attempts);
-        self.notice(
+        self.effects.notice(
             Severity::Warning,
             format!("{error}: trying again in {seconds} s ({attempt} of {of})"),
         );
@@ -55,7 +54,7 @@ impl Pi {
         }
         self.turn.compacting = Compacting::Yes;
         let why = if compaction.reason == "manual" { "" } else { ", which is nearly full" };
-        self.notice(Severity::Info, format!("Pi shortens the context{why}"));
+        self.effects.notice(Severity::Info, format!("Pi shortens the context{why}"));
     }
 
     pub(crate) fn compaction_ended(&mut self, compaction: Compaction) {
@@ -63,7 +62,7 @@ impl Pi {
         let text = outcome(&compaction);
         let severity =
             if compaction.error_message.is_some() { Severity::Warning } else { Severity::Info };
-        self.notice(severity, text);
+        self.effects.notice(severity, text);
         if self.turn.phase == Phase::Ending {
             if compaction.will_retry {
                 self.turn.phase = Phase::Retrying;

@@ -1,34 +1,46 @@
 //! The state machine: what it holds and what the host calls.
 
-use rp_sdk::Adapter;
-use rp_sdk::interface::{
-    Command, Description, Effect, Event, Exit, Failure, LaunchRequest, LaunchSpec, Reply,
-};
-use rp_sdk::session::{FailureKind, Severity};
+use rp_sdk::interface::{Command, Description, Exit, Failure, LaunchRequest, LaunchSpec};
+use rp_sdk::json::read;
+use rp_sdk::requests::Requests;
+use rp_sdk::timers::Timers;
+use rp_sdk::{Adapter, Effects};
 use serde_json::{Value, json};
 
 use crate::decode::{self, Head};
-use crate::launch;
+use crate::launch::{self, TITLE};
 use crate::messages::Messages;
 use crate::process::Process;
 use crate::prompts::Prompts;
 use crate::questions::Questions;
-use crate::requests::{Request, Requests};
+use crate::requests::{self, Request};
 use crate::state::Known;
-use crate::timers::{Timers, Wait};
 use crate::tools::Tools;
 use crate::turn::Turn;
 use crate::version::Version;
+
+/// What is waited for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Wait {
+    /// Nothing follows the end of a run, so the turn is over.
+    TurnEnd,
+    /// A prompt that was accepted starts no run.
+    Start,
+    /// Prompts that were held back can go out.
+    Release,
+    /// The question with this id answers itself.
+    Question(String),
+}
 
 /// A session of Pi.
 #[derive(Debug)]
 pub struct Pi {
     pub(crate) request: LaunchRequest,
     pub(crate) version: Version,
-    pub(crate) effects: Vec<Effect>,
+    pub(crate) effects: Effects,
     pub(crate) process: Process,
-    pub(crate) requests: Requests,
-    pub(crate) timers: Timers,
+    pub(crate) requests: Requests<Request>,
+    pub(crate) timers: Timers<Wait>,
     pub(crate) turn: Turn,
     pub(crate) prompts: Prompts,
     pub(crate) messages: Messages,
@@ -51,7 +63,7 @@ impl Adapter for Pi {
             version: Version::new(request.version.as_deref()),
             known: Known::new(request.resume.as_deref()),
             request,
-            effects: Vec::new(),
+            effects: Effects::default(),
             process: Process::default(),
             requests: Requests::default(),
             timers: Timers::default(),
@@ -63,31 +75,29 @@ impl Adapter for Pi {
         }
     }
 
-    fn started(&mut self) -> Vec<Effect> {
-        self.process_started();
-        std::mem::take(&mut self.effects)
+    fn effects(&mut self) -> &mut Effects {
+        &mut self.effects
     }
 
-    fn output(&mut self, data: &[u8]) -> Vec<Effect> {
+    fn started(&mut self) {
+        self.process_started();
+    }
+
+    fn output(&mut self, data: &[u8]) {
         // Pi writes UTF-8; what a tool or a crash mixed in must not cost the whole line.
         self.line(&String::from_utf8_lossy(data));
-        std::mem::take(&mut self.effects)
     }
 
-    fn diagnostics(&mut self, line: &str) -> Vec<Effect> {
-        self.process.diagnostics(line);
-        Vec::new()
+    fn diagnostics(&mut self, line: &str) {
+        self.process.last_words.hear(line);
     }
 
-    fn command(&mut self, number: u64, command: Command) -> Vec<Effect> {
+    fn command(&mut self, number: u64, command: Command) {
         self.dispatch(number, command);
-        std::mem::take(&mut self.effects)
     }
 
-    fn wake(&mut self) -> Vec<Effect> {
-        let (over, alarm) = self.timers.ring();
-        self.effects.extend(alarm.map(Effect::WakeAfter));
-        for wait in over {
+    fn wake(&mut self) {
+        for wait in self.timers.ring(&mut self.effects) {
             match wait {
                 Wait::TurnEnd => self.finish_turn(),
                 Wait::Start => self.nothing_started(),
@@ -95,19 +105,17 @@ impl Adapter for Pi {
                 Wait::Question(id) => self.question_expired(&id),
             }
         }
-        std::mem::take(&mut self.effects)
     }
 
-    fn exited(&mut self, how: &Exit) -> Vec<Effect> {
+    fn exited(&mut self, how: &Exit) {
         self.process_exited(how);
-        std::mem::take(&mut self.effects)
     }
 }
 
 impl Pi {
     fn line(&mut self, line: &str) {
         let Some(head) = decode::head(line) else {
-            return self.unreadable(line);
+            return self.process.noise.hear(TITLE, line, &mut self.effects);
         };
         self.process.answers = true;
         if let Some(piece) = head.piece {
@@ -117,7 +125,7 @@ impl Pi {
     }
 
     fn known_line(&mut self, head: &Head<'_>, line: &str) {
-        match head.kind.as_ref() {
+        match &*head.kind {
             "response" => self.with(line, Self::response),
             "agent_start" => self.run_started(),
             "agent_end" => self.run_ended(line),
@@ -144,61 +152,23 @@ impl Pi {
     /// Reads the whole line and hands it over. A line that does not have the shape of its
     /// kind is skipped, as one of an unknown kind is.
     fn with<'a, T: serde::Deserialize<'a>>(&mut self, line: &'a str, then: fn(&mut Self, T)) {
-        if let Some(value) = decode::whole(line) {
+        if let Some(value) = read(line) {
             then(self, value);
         }
     }
 
-    /// A line that is no JSON object: something prints between Pi's lines.
-    fn unreadable(&mut self, line: &str) {
-        if line.trim().is_empty() {
-            return;
-        }
-        if !self.process.told_about_noise {
-            self.process.told_about_noise = true;
-            let length = line.len();
-            self.notice(
-                Severity::Warning,
-                format!("Pi printed a line of {length} bytes that is no message of its own; such lines are skipped"),
-            );
-        }
-    }
-
-    pub(crate) fn event(&mut self, event: Event) {
-        self.effects.push(Effect::Event(event));
-    }
-
-    pub(crate) fn notice(&mut self, severity: Severity, text: String) {
-        self.event(Event::Notice((severity, text)));
-    }
-
-    pub(crate) fn settle(&mut self, number: u64, outcome: Result<Reply, Failure>) {
-        self.effects.push(Effect::Settle((number, outcome)));
-    }
-
-    pub(crate) fn refuse(&mut self, number: u64, kind: FailureKind, message: impl Into<String>) {
-        self.settle(number, Err(Failure { kind, message: message.into(), hint: None }));
-    }
-
     /// Waits; an earlier wait for the same thing is forgotten.
     pub(crate) fn wait(&mut self, wait: Wait, ms: u64) {
-        let alarm = self.timers.start(wait, ms);
-        self.effects.extend(alarm.map(Effect::WakeAfter));
+        self.timers.start(wait, ms, &mut self.effects);
     }
 
     /// Sends a command to Pi; `fields` are those beside its id and type.
     pub(crate) fn ask(&mut self, kind: &str, fields: Value, request: Request) {
-        let id = self.requests.open(request);
+        let id = requests::id(self.requests.open(request));
         let mut line = json!({"id": id, "type": kind});
         if let (Some(line), Value::Object(fields)) = (line.as_object_mut(), fields) {
             line.extend(fields);
         }
-        self.write(&line);
-    }
-
-    pub(crate) fn write(&mut self, line: &Value) {
-        let mut bytes = line.to_string().into_bytes();
-        bytes.push(b'\n');
-        self.effects.push(Effect::Write(bytes));
+        self.effects.write_line(&line);
     }
 }

@@ -2,6 +2,7 @@
 
 use rp_sdk::interface::Event;
 use rp_sdk::session::{Model, ModelRef, State, Thinking, Usage};
+use rp_sdk::told::Told;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -20,7 +21,7 @@ pub(crate) struct Known {
     file: Option<String>,
     /// Session files that exist.
     existing: Vec<String>,
-    told: Option<State>,
+    told: Told,
 }
 
 impl Known {
@@ -153,7 +154,7 @@ impl Pi {
         let known = &mut self.known;
         // Without a provider Pi names a model `unknown`.
         known.model = data.model.filter(|model| model.id != "unknown").map(Model::from);
-        known.thinking = thinking(&data.thinking_level);
+        known.thinking = Thinking::named(&data.thinking_level);
         known.title = data.session_name;
         known.file = data.session_file;
         if data.message_count > 1 {
@@ -162,7 +163,7 @@ impl Pi {
     }
 
     pub(crate) fn thinking_changed(&mut self, change: ThinkingChanged) {
-        self.known.thinking = thinking(&change.level);
+        self.known.thinking = Thinking::named(&change.level);
         self.tell_state(false);
     }
 
@@ -180,20 +181,12 @@ impl Pi {
             title: self.known.title.clone(),
             native_session: self.known.native_session(),
         };
-        let same = self
-            .known
-            .told
-            .as_ref()
-            .is_some_and(|told| State { working: state.working, ..told.clone() } == state);
-        if asked || !same {
-            self.known.told = Some(state.clone());
-            self.event(Event::State(state));
-        }
+        self.known.told.tell(state, asked, &mut self.effects);
     }
 
     /// Clients that were told of work in the middle of a turn are told of its end.
     pub(crate) fn tell_end_of_work(&mut self) {
-        if self.known.told.as_ref().is_some_and(|told| told.working) {
+        if self.known.told.is_working() {
             self.tell_state(true);
         }
     }
@@ -201,14 +194,8 @@ impl Pi {
     /// How full the context is. It says nothing of tokens: those were told with each message.
     pub(crate) fn tell_context(&mut self, data: &StatisticsData) {
         let percent = data.context_usage.as_ref().and_then(|usage| usage.percent);
-        self.event(Event::Usage(Usage {
-            input: 0,
-            output: 0,
-            cache_read: 0,
-            cache_write: 0,
-            cost_usd: None,
-            context_percent: percent,
-        }));
+        let usage = Usage { context_percent: percent, ..Usage::default() };
+        self.effects.event(Event::Usage(usage));
     }
 
     /// The tokens of one model call. The last call read the whole context, so its tokens say
@@ -217,47 +204,14 @@ impl Pi {
         if usage.total_tokens == 0 {
             return;
         }
-        let window = self
-            .known
-            .model
-            .as_ref()
-            .and_then(|model| model.context_window)
-            .filter(|tokens| *tokens > 0);
-        let percent =
-            window.map(|window| (usage.total_tokens as f64 * 100.0 / f64::from(window)) as f32);
-        self.event(Event::Usage(Usage {
+        let window = self.known.model.as_ref().and_then(|model| model.context_window);
+        self.effects.event(Event::Usage(Usage {
             input: usage.input,
             output: usage.output,
             cache_read: usage.cache_read,
             cache_write: usage.cache_write,
             cost_usd: Some(usage.cost.total),
-            context_percent: percent.map(|percent| percent.clamp(0.0, 100.0)),
+            context_percent: Usage::percent(usage.total_tokens, window.map(u64::from)),
         }));
     }
-}
-
-/// Pi's name of a level.
-pub(crate) fn level_name(level: Thinking) -> &'static str {
-    match level {
-        Thinking::Off => "off",
-        Thinking::Minimal => "minimal",
-        Thinking::Low => "low",
-        Thinking::Medium => "medium",
-        Thinking::High => "high",
-        Thinking::Xhigh => "xhigh",
-        Thinking::Max => "max",
-    }
-}
-
-fn thinking(name: &str) -> Option<Thinking> {
-    Some(match name {
-        "off" => Thinking::Off,
-        "minimal" => Thinking::Minimal,
-        "low" => Thinking::Low,
-        "medium" => Thinking::Medium,
-        "high" => Thinking::High,
-        "xhigh" => Thinking::Xhigh,
-        "max" => Thinking::Max,
-        _ => return None,
-    })
 }

@@ -27,39 +27,32 @@ impl Pi {
         if !self.turn.is_open() {
             return;
         }
-        let call = ToolCall {
-            id: line.tool_call_id.to_string(),
-            name: line.tool_name.into_owned(),
-            input: line.args.map_or("{}", |args| args.get()).to_owned(),
-            output: None,
-            failed: false,
-        };
-        self.tools.0.insert(
-            line.tool_call_id.into_owned(),
-            Tool { call: call.clone(), output: String::new() },
-        );
-        self.event(Event::ToolStarted(call));
+        let id = line.tool_call_id.into_owned();
+        let input = line.args.map_or("{}", |args| args.get());
+        let call = ToolCall::new(id.clone(), line.tool_name.into_owned(), input);
+        self.tools.0.insert(id, Tool { call: call.clone(), output: String::new() });
+        self.effects.event(Event::ToolStarted(call));
     }
 
     /// Pi gives all output so far each time; clients get what is new in it.
     pub(crate) fn tool_updated(&mut self, line: ToolLine<'_>) {
-        let Some(tool) = self.tools.0.get_mut(line.tool_call_id.as_ref()) else {
+        let Some(tool) = self.tools.0.get_mut(&*line.tool_call_id) else {
             return;
         };
         let output = text(line.partial_result.and_then(|result| result.content));
         let piece = added(&tool.output, &output).to_owned();
         tool.output = output;
         if !piece.is_empty() {
-            self.event(Event::ToolProgress((line.tool_call_id.into_owned(), piece)));
+            self.effects.event(Event::ToolProgress((line.tool_call_id.into_owned(), piece)));
         }
     }
 
     pub(crate) fn tool_ended(&mut self, line: ToolLine<'_>) {
-        let Some(tool) = self.tools.0.remove(line.tool_call_id.as_ref()) else {
+        let Some(tool) = self.tools.0.remove(&*line.tool_call_id) else {
             return;
         };
         let output = text(line.result.and_then(|result| result.content));
-        self.event(Event::ToolEnded(ToolCall {
+        self.effects.event(Event::ToolEnded(ToolCall {
             output: Some(output),
             failed: line.is_error,
             ..tool.call
@@ -70,7 +63,7 @@ impl Pi {
     pub(crate) fn end_open_tools(&mut self) {
         for (_, tool) in std::mem::take(&mut self.tools.0) {
             let output = (!tool.output.is_empty()).then_some(tool.output);
-            self.event(Event::ToolEnded(ToolCall { output, failed: true, ..tool.call }));
+            self.effects.event(Event::ToolEnded(ToolCall { output, failed: true, ..tool.call }));
         }
     }
 }

@@ -10,8 +10,7 @@ use rp_sdk::session::{Severity, TurnEnd};
 
 use crate::decode;
 use crate::requests::Request;
-use crate::session::Pi;
-use crate::timers::Wait;
+use crate::session::{Pi, Wait};
 
 /// How long a run's end is held back, in milliseconds. What follows came within one.
 const HELD_BACK_MS: u64 = 50;
@@ -94,7 +93,7 @@ impl Pi {
                 abort_at_start: self.turn.abort_at_start,
                 ..Turn::default()
             };
-            self.event(Event::TurnStarted);
+            self.effects.event(Event::TurnStarted);
         }
         self.turn.phase = Phase::Running;
         if std::mem::take(&mut self.turn.abort_at_start) {
@@ -172,12 +171,12 @@ impl Pi {
         self.end_open_tools();
         self.withdraw_questions_of_turn();
         if let Some(error) = self.turn.error.take().filter(|_| how == TurnEnd::Failed) {
-            self.notice(Severity::Error, error);
+            self.effects.notice(Severity::Error, error);
         }
         self.turn = Turn { compacting: self.turn.compacting, ..Turn::default() };
         self.messages.turn_ended();
         self.prompts.turn_ended();
-        self.event(Event::TurnEnded(how));
+        self.effects.event(Event::TurnEnded(how));
         self.tell_end_of_work();
     }
 

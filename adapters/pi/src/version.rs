@@ -29,11 +29,6 @@ impl Version {
     }
 }
 
-/// Whether the adapter was tested against what `pi --version` printed.
-pub(crate) fn is_tested(printed: &str) -> bool {
-    TESTED.contains(&printed)
-}
-
 fn numbers(printed: &str) -> Option<(u32, u32, u32)> {
     let mut parts = printed.trim().trim_start_matches('v').splitn(3, '.');
     let major = parts.next()?.parse().ok()?;

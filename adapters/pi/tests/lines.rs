@@ -45,7 +45,7 @@ fn empty_lines_are_nothing() {
     for line in ["", " ", "\r", "\t \r"] {
         bench.line(line);
     }
-    assert!(bench.effects.is_empty());
+    assert!(bench.effects().is_empty());
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn what_is_no_message_is_mentioned_once_without_its_content() {
     }
     assert_eq!(bench.notices().len(), 1);
     assert!(bench.notices()[0].contains("4 bytes") && !bench.notices()[0].contains("secret"));
-    assert_eq!(bench.effects.len(), 1);
+    assert_eq!(bench.effects().len(), 1);
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn types_and_fields_that_are_unknown_are_passed_over() {
     bench.line(r#"{"type":"message_update","new":1,"assistantMessageEvent":{"new":[{}],"type":"new_delta","delta":"x"}}"#);
     bench.line(r#"{"new":{},"type":"message_update","assistantMessageEvent":{"new":[{}],"type":"text_delta","delta":"y","z":0}}"#);
     assert_eq!(bench.texts(), ["y"]);
-    assert_eq!(bench.effects.len(), 1);
+    assert_eq!(bench.effects().len(), 1);
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn lines_of_a_known_type_that_have_another_shape_are_passed_over() {
         bench.line(&format!(r#"{{"type":"{kind}","message":{{"#));
     }
     let harmless = |event: &&Event| matches!(event, Event::Notice(_) | Event::Other(_));
-    assert!(bench.events().iter().all(harmless), "{:?}", bench.effects);
+    assert!(bench.events().iter().all(harmless), "{:?}", bench.effects());
 }
 
 #[test]
@@ -101,7 +101,7 @@ fn answers_to_nothing_that_was_asked_are_passed_over() {
     }
     bench.line(r#"{"type":"response","command":"parse","success":false,"error":"x"}"#);
     bench.line(r#"{"type":"response","success":false}"#);
-    assert!(bench.effects.is_empty(), "{:?}", bench.effects);
+    assert!(bench.effects().is_empty(), "{:?}", bench.effects());
 }
 
 #[test]

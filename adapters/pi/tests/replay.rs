@@ -13,8 +13,11 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rp_adapter_pi::Pi;
 use rp_sdk::interface::{Command, LaunchRequest};
-use rp_sdk::replay::{Case, Line, Translation, Translator, cases, exit_of, golden, read, replay};
+use rp_sdk::replay::{
+    Case, Line, Recording, Translation, Translator, cases, read, replay, replay_folder,
+};
 use rp_sdk::session::{Answer, Image, ModelRef, Prompt, Thinking, Urgency};
+use rp_sdk::testing::launch_request;
 use serde_json::Value;
 
 /// Reads what the recorder wrote to Pi.
@@ -80,7 +83,7 @@ fn command(json: &Value) -> Option<Command> {
         "set_model" => {
             Command::SetModel(ModelRef { provider: text("provider")?, id: text("modelId")? })
         }
-        "set_thinking_level" => Command::SetThinking(level(&text("level")?)?),
+        "set_thinking_level" => Command::SetThinking(Thinking::named(&text("level")?)?),
         "get_available_models" => Command::ListModels,
         "get_messages" => Command::History,
         "set_session_name" => Command::Rename(text("name")?),
@@ -118,72 +121,40 @@ fn answer(json: &Value) -> Option<Answer> {
     Some(if typed { Answer::Text(value) } else { Answer::Choice(value) })
 }
 
-fn level(name: &str) -> Option<Thinking> {
-    Some(match name {
-        "off" => Thinking::Off,
-        "minimal" => Thinking::Minimal,
-        "low" => Thinking::Low,
-        "medium" => Thinking::Medium,
-        "high" => Thinking::High,
-        "xhigh" => Thinking::Xhigh,
-        "max" => Thinking::Max,
-        _ => return None,
-    })
-}
-
 fn folder(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
 }
 
-fn request(version: Option<&str>, case: &Case) -> LaunchRequest {
-    let value_of = |flag: &str| {
-        let at = case.argv.iter().position(|argument| argument == flag)?;
-        case.argv.get(at + 1).cloned()
-    };
-    LaunchRequest {
-        harness: "pi".to_owned(),
-        cwd: "/home/user/project".to_owned(),
-        agent: "user".to_owned(),
-        model: None,
-        resume: value_of("--session"),
-        mesh: None,
-        settings: "{}".to_owned(),
-        version: version.map(str::to_owned),
+/// A recording for a Pi that tells this version, or none.
+fn recording(told: Option<&str>, case: &Case, lines: Vec<Line>) -> Recording<Recorder> {
+    Recording {
+        request: LaunchRequest {
+            resume: case.value_of("--session"),
+            version: told.map(str::to_owned),
+            ..launch_request("pi")
+        },
+        translator: Recorder::new(&lines),
+        lines,
     }
 }
 
-/// Replays every recording of a version and gives what went wrong, in words.
-fn replay_all(version: &str, told: Option<&str>, kept_in: &str) -> Vec<String> {
-    let recordings = folder("transcripts").join(version);
-    let mut wrong = Vec::new();
-    let cases = cases(&recordings).unwrap();
-    assert!(cases.len() > 50, "the recordings are missing");
-    for (name, case) in cases {
-        let lines = read(&recordings.join(format!("{name}.jsonl"))).unwrap();
-        let replay = replay::<Pi>(
-            request(told, &case),
-            &lines,
-            &exit_of(&case),
-            case.exit.at_ms,
-            &Recorder::new(&lines),
-        );
-        let file = folder("golden").join(kept_in).join(format!("{name}.txt"));
-        wrong.extend(golden::compare(&file, &replay.text).err());
-        wrong.extend(replay.problems.iter().map(|problem| format!("{version} {name}: {problem}")));
-    }
-    wrong
+fn is_understood(version: &str) {
+    let (transcripts, golden) = (folder("transcripts"), folder("golden"));
+    let wrong =
+        replay_folder::<Pi, _>(&transcripts.join(version), &golden.join(version), |case, lines| {
+            recording(Some(version), case, lines)
+        });
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
 }
 
 #[test]
 fn the_old_generation_is_understood() {
-    let wrong = replay_all("0.74.2", Some("0.74.2"), "0.74.2");
-    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+    is_understood("0.74.2");
 }
 
 #[test]
 fn the_new_generation_is_understood() {
-    let wrong = replay_all("0.87.1", Some("0.87.1"), "0.87.1");
-    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+    is_understood("0.87.1");
 }
 
 /// Only the versions' own behaviour tells them apart then.
@@ -193,16 +164,7 @@ fn a_pi_that_does_not_tell_its_version_is_understood_all_the_same() {
         let recordings = folder("transcripts").join(version);
         for (name, case) in cases(&recordings).unwrap() {
             let lines = read(&recordings.join(format!("{name}.jsonl"))).unwrap();
-            let told = |version| {
-                let recorder = Recorder::new(&lines);
-                replay::<Pi>(
-                    request(version, &case),
-                    &lines,
-                    &exit_of(&case),
-                    case.exit.at_ms,
-                    &recorder,
-                )
-            };
+            let told = |version| replay::<Pi, _>(&case, recording(version, &case, lines.clone()));
             let (known, unknown) = (told(Some(version)), told(None));
             assert!(unknown.problems.is_empty(), "{version} {name}: {:?}", unknown.problems);
             assert_eq!(story(&known.text), story(&unknown.text), "{version} {name}");

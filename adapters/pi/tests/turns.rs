@@ -207,6 +207,27 @@ fn an_abort_says_which_prompts_the_queue_gave_back() {
 }
 
 #[test]
+fn what_waits_with_pi_is_dropped_when_pi_ends_or_turns_to_another_session() {
+    let waiting = || {
+        let mut bench = Bench::new(OLD);
+        bench.prompt(1, "work", Urgency::WhenIdle);
+        bench.answer("prompt", OK);
+        bench.run("work");
+        bench.prompt(2, "later", Urgency::WhenIdle);
+        bench.answer("prompt", OK);
+        bench
+    };
+    let mut bench = waiting();
+    bench.exited(&Exit::Signal(9));
+    assert_eq!(bench.dropped(), [2]);
+    let mut bench = waiting();
+    bench.command(3, Command::NewSession);
+    assert!(bench.dropped().is_empty());
+    bench.answer("new_session", OK);
+    assert_eq!(bench.dropped(), [2]);
+}
+
+#[test]
 fn an_abort_answers_open_questions_first() {
     let mut bench = Bench::new(NEW);
     bench.run("hi");
@@ -214,7 +235,7 @@ fn an_abort_answers_open_questions_first() {
     bench.forget();
     bench.command(1, Command::Abort);
     let written: Vec<String> = bench
-        .effects
+        .effects()
         .iter()
         .filter_map(|effect| match effect {
             Effect::Write(bytes) => Some(
@@ -291,7 +312,7 @@ fn a_session_that_may_not_exist_is_resumed_by_another_process() {
     bench.answer("get_state", OK);
     bench.command(1, Command::Resume("/home/user/old.jsonl".to_owned()));
     assert!(bench.written("switch_session").is_empty());
-    let relaunched = bench.effects.iter().any(|effect| match effect {
+    let relaunched = bench.effects().iter().any(|effect| match effect {
         Effect::Relaunch(spec) => spec.args.join(" ").contains("--session /home/user/old.jsonl"),
         _ => false,
     });

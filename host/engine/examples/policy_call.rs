@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rp_engine::{Adapter, Engine, EngineConfig, Limits, NoStore, Policy};
+use rp_engine::{Adapter, Code, Engine, EngineConfig, Limits, NoStore, Policy};
 use rp_protocol::{
     routing::{Direction, Facts, Peer},
     session::LaunchRequest,
@@ -39,9 +39,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
         limits: Limits::default(),
     })?;
 
-    let policy = engine.load_policy("default", wasm("default")?, "{}", Arc::new(NoStore)).await?;
+    let policy =
+        engine.load_policy(Code::new("default", wasm("default")?), "{}", Arc::new(NoStore)).await?;
     let (p50, p99) = measure_policy(&policy)?;
-    let adapters = engine.load_adapter("pi", wasm("pi")?).await?;
+    let adapters = engine.load_adapter(Code::new("pi", wasm("pi")?)).await?;
     let adapter = adapters.first().ok_or("Pi has no adapter")?;
     let lines = recorded(&root.join("adapters/pi/transcripts/0.87.1"))?;
     let rate = measure_adapter(adapter, &lines).await?;
@@ -64,6 +65,7 @@ fn measure_policy(policy: &Policy) -> Result<(f64, f64), Box<dyn Error>> {
         name,
         address,
         harness: Some("pi"),
+        person: false,
     };
     let recipients = [peer("reviewer", "/home/ann/project@reviewer")];
     let facts = Facts {
@@ -115,6 +117,7 @@ fn measure_json(lines: &[String]) -> Result<f64, Box<dyn Error>> {
 /// Feeds recorded lines to one session until enough went in; megabytes a second.
 async fn measure_adapter(adapter: &Adapter, lines: &[String]) -> Result<f64, Box<dyn Error>> {
     let request = LaunchRequest {
+        launch: "0190a1b2".to_owned(),
         cwd: "/home/ann/project".into(),
         agent: "scout".into(),
         model: None,

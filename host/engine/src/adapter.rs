@@ -5,49 +5,36 @@ use std::sync::Arc;
 use rp_protocol::session::{
     Command, Effect, Exit, Failure, HarnessDescription, LaunchRequest, LaunchSpec,
 };
-use tokio::time::timeout;
-use wasmtime::{Store, UpdateDeadline, component::ResourceAny};
+use wasmtime::{Store, component::ResourceAny};
 
 use crate::{
-    CallError, LoadError, NoStore,
+    CallError, LoadError,
     bindings::harness::{HarnessAdapter, HarnessAdapterPre, exports::rp::harness::adapter as wit},
+    call::{Limited, Loaded},
     convert_session::launch_request,
-    engine::Shared,
     error::Bounds,
     host::Host,
-    limits::{LimitReached, ticks},
-    log::ComponentLog,
 };
 
 /// A loaded harness adapter, for one of the harnesses it drives. Clones, and the adapters of its
 /// other harnesses, share the compiled code.
 #[derive(Clone)]
 pub struct Adapter {
-    loaded: Arc<Loaded>,
+    loaded: Arc<Loaded<HarnessAdapterPre<Host>>>,
     description: Arc<HarnessDescription>,
-}
-
-struct Loaded {
-    shared: Arc<Shared>,
-    pre: HarnessAdapterPre<Host>,
-    imports: Vec<String>,
-    log: Arc<ComponentLog>,
 }
 
 impl Adapter {
     /// Asks a throw-away instance which harnesses the adapter drives.
     pub(crate) async fn describe_itself(
-        shared: Arc<Shared>,
-        pre: HarnessAdapterPre<Host>,
-        imports: Vec<String>,
-        log: Arc<ComponentLog>,
+        loaded: Loaded<HarnessAdapterPre<Host>>,
     ) -> Result<Vec<Self>, LoadError> {
-        let mut instance = Instance::new(&shared, &pre, &log, "").await?;
+        let loaded = Arc::new(loaded);
+        let mut instance = Instance::new(&loaded, "").await?;
         let (adapter, store, limited) = instance.begin();
         let told = limited.run(adapter.call_describe(store)).await?;
         let descriptions: Vec<HarnessDescription> = told.into_iter().map(Into::into).collect();
         check_descriptions(&descriptions).map_err(LoadError::Description)?;
-        let loaded = Arc::new(Loaded { shared, pre, imports, log });
         let adapter = |description| Adapter {
             loaded: Arc::clone(&loaded),
             description: Arc::new(description),
@@ -91,8 +78,7 @@ impl Adapter {
     }
 
     async fn instance(&self, session: &str) -> Result<Instance, CallError> {
-        let Loaded { shared, pre, log, .. } = self.loaded.as_ref();
-        Instance::new(shared, pre, log, session).await
+        Instance::new(&self.loaded, session).await
     }
 
     fn request(&self, request: &LaunchRequest) -> wit::LaunchRequest {
@@ -194,14 +180,13 @@ impl AdapterSession {
         session: ResourceAny,
         effects: Vec<wit::Effect>,
     ) -> Result<Vec<Effect>, CallError> {
-        let allowed = instance.shared.limits.adapter_effects;
+        let allowed = instance.loaded.shared.limits.adapter_effects;
         if effects.len() > allowed {
             let error = CallError::TooMuchOutput(format!(
                 "{} effects in one call, and {allowed} are allowed",
                 effects.len()
             ));
-            instance.log.ended(&instance.session, &error);
-            return Err(error);
+            return Err(limited(&instance.loaded, &instance.session).failed(error));
         }
         self.live = Some((instance, session));
         Ok(effects.into_iter().map(Effect::from).collect())
@@ -210,77 +195,37 @@ impl AdapterSession {
 
 /// One instance in its store. It must be dropped after an error.
 struct Instance {
-    shared: Arc<Shared>,
+    loaded: Arc<Loaded<HarnessAdapterPre<Host>>>,
     store: Store<Host>,
     world: HarnessAdapter,
-    log: Arc<ComponentLog>,
     session: Arc<str>,
 }
 
 impl Instance {
     async fn new(
-        shared: &Arc<Shared>,
-        pre: &HarnessAdapterPre<Host>,
-        log: &Arc<ComponentLog>,
+        loaded: &Arc<Loaded<HarnessAdapterPre<Host>>>,
         session: &str,
     ) -> Result<Self, CallError> {
-        let limits = &shared.limits;
-        let host = Host::new(Arc::clone(log), session, Arc::new(NoStore), limits.adapter_memory);
+        let limits = &loaded.shared.limits;
         // What the effects take themselves does not count as output.
         let output = limits.adapter_output + limits.adapter_effects * size_of::<wit::Effect>();
-        let mut store = host.into_store(&shared.wasmtime, output);
-        store.epoch_deadline_callback(|mut store| {
-            let host = store.data_mut();
-            host.ticks_left = host.ticks_left.saturating_sub(1);
-            match host.ticks_left {
-                0 => Err(LimitReached::Time.into()),
-                _ => Ok(UpdateDeadline::Yield(1)),
-            }
-        });
-        let session: Arc<str> = session.into();
-        let limited = Limited { shared, log, session: &session };
+        let mut store = loaded.store(session, output);
+        let limited = limited(loaded, session);
         limited.start(&mut store);
-        let world = limited.run(pre.instantiate_async(&mut store)).await?;
-        Ok(Instance { shared: Arc::clone(shared), store, world, log: Arc::clone(log), session })
+        let world = limited.run(loaded.pre.instantiate_async(&mut store)).await?;
+        Ok(Instance { loaded: Arc::clone(loaded), store, world, session: session.into() })
     }
 
     /// Everything a call needs.
     fn begin(&mut self) -> (&wit::Guest, &mut Store<Host>, Limited<'_>) {
-        let Instance { shared, store, world, log, session } = self;
-        let limited = Limited { shared, log, session };
+        let Instance { loaded, store, world, session } = self;
+        let limited = limited(loaded, session);
         limited.start(store);
         (world.rp_harness_adapter(), store, limited)
     }
 }
 
-/// Bounds the time of one call and explains its error.
-struct Limited<'a> {
-    shared: &'a Shared,
-    log: &'a ComponentLog,
-    session: &'a str,
-}
-
-impl Limited<'_> {
-    fn start(&self, store: &mut Store<Host>) {
-        store.data_mut().ticks_left = ticks(self.shared.limits.adapter_call);
-        store.set_epoch_deadline(1);
-    }
-
-    async fn run<T>(
-        &self,
-        call: impl Future<Output = wasmtime::Result<T>>,
-    ) -> Result<T, CallError> {
-        let limits = &self.shared.limits;
-        let running = self.shared.ticker.running();
-        let outcome = timeout(limits.adapter_wait, call).await;
-        drop(running);
-        self.log.settle();
-        let error = match outcome {
-            Ok(Ok(value)) => return Ok(value),
-            Ok(Err(error)) => Bounds::adapter(limits).explain(&error),
-            Err(_elapsed) => CallError::Timeout { limit: limits.adapter_wait },
-        };
-        self.log.ended(self.session, &error);
-        Err(error)
-    }
+fn limited<'a>(loaded: &'a Loaded<HarnessAdapterPre<Host>>, session: &'a str) -> Limited<'a> {
+    let limits = &loaded.shared.limits;
+    loaded.limited(session, Bounds::adapter(limits), limits.adapter_wait)
 }

@@ -1,6 +1,6 @@
 //! The worlds of `wit/` as Rust types, generated.
 //!
-//! Both worlds import the same interfaces, so these are generated once, in [`plugin`].
+//! The worlds import the same interfaces, so these are generated once, in [`plugin`].
 
 #![allow(missing_docs, reason = "generated; the WIT packages document each item")]
 
@@ -24,6 +24,20 @@ pub(crate) mod harness {
         path: ["../../wit/session", "../../wit/plugin", "../../wit/harness"],
         world: "rp:harness/harness-adapter",
         with: { "rp:plugin/log": super::plugin::rp::plugin::log },
+        exports: { default: async },
+    });
+}
+
+/// The world `rp:actions/app-actions`. Its session types are those of [`harness`].
+pub(crate) mod actions {
+    wasmtime::component::bindgen!({
+        path: ["../../wit/session", "../../wit/plugin", "../../wit/actions"],
+        world: "rp:actions/app-actions",
+        with: {
+            "rp:plugin/log": super::plugin::rp::plugin::log,
+            "rp:plugin/store": super::plugin::rp::plugin::store,
+            "rp:session/types": super::harness::rp::session::types,
+        },
         exports: { default: async },
     });
 }

@@ -21,7 +21,7 @@ use sha2::{Digest, Sha256};
 use wasmtime::{Engine, component::Component};
 
 /// Compiled components that are kept; the oldest beyond it are removed.
-const KEPT: usize = 64;
+const KEPT: usize = 256;
 
 /// The folder of compiled components. Not printable, because of its key.
 pub(crate) struct Cache {

@@ -12,6 +12,7 @@ impl<'a> From<ours::Peer<'a>> for theirs::Peer<'a> {
             name: peer.name,
             address: peer.address,
             harness: peer.harness,
+            person: peer.person,
         }
     }
 }

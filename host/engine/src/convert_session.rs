@@ -1,4 +1,5 @@
-//! Session types of `rp-protocol` and of the harness world, into each other.
+//! Session types of `rp-protocol` and of the harness world, into each other. What only actions
+//! hear of is in `convert_actions`.
 //!
 //! JSON that a component wrote is parsed here. Text that is no JSON becomes a JSON string,
 //! so that nothing a harness said is lost.
@@ -10,11 +11,11 @@ use crate::bindings::harness::{
     exports::rp::harness::adapter as harness, rp::session::types as theirs,
 };
 
-fn value(text: String) -> Value {
+pub(crate) fn value(text: String) -> Value {
     serde_json::from_str(&text).unwrap_or(Value::String(text))
 }
 
-fn all<A, B: From<A>>(items: Vec<A>) -> Vec<B> {
+pub(crate) fn all<A, B: From<A>>(items: Vec<A>) -> Vec<B> {
     items.into_iter().map(B::from).collect()
 }
 
@@ -28,6 +29,8 @@ macro_rules! same_names {
         }
     };
 }
+
+pub(crate) use same_names;
 
 same_names!(theirs::Thinking => ours::Thinking, Off Minimal Low Medium High Xhigh Max);
 same_names!(ours::Thinking => theirs::Thinking, Off Minimal Low Medium High Xhigh Max);
@@ -183,7 +186,9 @@ impl From<theirs::Event> for ours::Event {
             Theirs::ToolEnded(call) => ours::Event::ToolEnded(call.into()),
             Theirs::MessageEnded(message) => ours::Event::MessageEnded(message.into()),
             Theirs::Question(question) => ours::Event::Question(question.into()),
-            Theirs::QuestionSettled(question) => ours::Event::QuestionSettled { question },
+            Theirs::QuestionSettled(question) => {
+                ours::Event::QuestionSettled { question, how: None }
+            }
             Theirs::Usage(usage) => ours::Event::Usage(usage.into()),
             Theirs::TurnEnded(how) => ours::Event::TurnEnded { how: how.into() },
             Theirs::Notice((severity, text)) => {
@@ -272,15 +277,17 @@ fn abilities(flags: harness::Abilities) -> Vec<ours::Ability> {
 
 // What a component is told.
 
+impl From<&ours::Image> for theirs::Image {
+    fn from(image: &ours::Image) -> Self {
+        theirs::Image { mime: image.mime.clone(), data: image.data.clone() }
+    }
+}
+
 impl From<&ours::Prompt> for theirs::Prompt {
     fn from(prompt: &ours::Prompt) -> Self {
-        let image = |image: &ours::Image| theirs::Image {
-            mime: image.mime.clone(),
-            data: image.data.clone(),
-        };
         theirs::Prompt {
             text: prompt.text.clone(),
-            images: prompt.images.iter().map(image).collect(),
+            images: prompt.images.iter().map(Into::into).collect(),
             urgency: prompt.urgency.into(),
         }
     }
@@ -351,6 +358,7 @@ pub(crate) fn launch_request(
     request: &ours::LaunchRequest,
 ) -> harness::LaunchRequest {
     harness::LaunchRequest {
+        launch: request.launch.clone(),
         harness: harness.to_owned(),
         cwd: request.cwd.clone(),
         agent: request.agent.clone(),

@@ -9,9 +9,10 @@ use wasmtime::{
 };
 
 use crate::{
-    Adapter, KeyValue, Limits, LoadError, Policy,
-    bindings::{harness::HarnessAdapterPre, routing::RoutingPolicyPre},
+    Actions, Adapter, KeyValue, Limits, LoadError, NoStore, Policy,
+    bindings::{actions::AppActionsPre, harness::HarnessAdapterPre, routing::RoutingPolicyPre},
     cache::Cache,
+    call::Loaded,
     host::{self, Host},
     log::Logs,
     preflight,
@@ -41,6 +42,26 @@ pub struct EngineConfig {
     pub log_dir: PathBuf,
     /// What components may use.
     pub limits: Limits,
+}
+
+/// A component as it is handed over to be loaded.
+pub struct Code {
+    id: String,
+    wasm: Arc<[u8]>,
+    memory: Option<usize>,
+}
+
+impl Code {
+    /// The bytes of a `.wasm` file. `id` names it in logs and must be usable as the name of a file.
+    pub fn new(id: &str, wasm: impl Into<Arc<[u8]>>) -> Self {
+        Code { id: id.to_owned(), wasm: wasm.into(), memory: None }
+    }
+
+    /// Lets an instance have this many bytes of memory instead of what its kind usually may have.
+    #[must_use]
+    pub fn with_memory(self, bytes: usize) -> Self {
+        Code { memory: Some(bytes), ..self }
+    }
 }
 
 /// Runs components. Clones share everything.
@@ -92,43 +113,73 @@ impl Engine {
         self.0.cache.has(&self.0.wasmtime, wasm)
     }
 
+    /// Compiles a component into the cache, without running anything of it.
+    pub async fn compile(&self, wasm: impl Into<Arc<[u8]>>) -> Result<(), LoadError> {
+        let wasm = wasm.into();
+        preflight::check(&wasm, self.0.limits.component_bytes)?;
+        self.0.compile(wasm).await.map(drop)
+    }
+
     /// Loads a harness adapter and asks it what it drives: one [`Adapter`] for each harness, at
-    /// least one. `id` names it in logs and must be usable as the name of a file.
-    pub async fn load_adapter(
+    /// least one.
+    pub async fn load_adapter(&self, code: Code) -> Result<Vec<Adapter>, LoadError> {
+        let memory = self.0.limits.adapter_memory;
+        let storage = Arc::new(NoStore);
+        let loaded = self.0.load(code, &world::ADAPTER, HarnessAdapterPre::new, storage, memory);
+        Adapter::describe_itself(loaded.await?).await
+    }
+
+    /// Loads an action handler and asks it which actions it has.
+    pub async fn load_actions(
         &self,
-        id: &str,
-        wasm: impl Into<Arc<[u8]>>,
-    ) -> Result<Vec<Adapter>, LoadError> {
-        let pre = self.0.prepare(wasm.into(), &world::ADAPTER).await?;
-        let imports = self.0.imports(&pre);
-        let pre = HarnessAdapterPre::new(pre)
-            .map_err(|error| world::ADAPTER.wrong(format!("{error:#}")))?;
-        let log = self.0.logs.component(id);
-        Adapter::describe_itself(Arc::clone(&self.0), pre, imports, log).await
+        code: Code,
+        store: Arc<dyn KeyValue>,
+    ) -> Result<Actions, LoadError> {
+        let memory = self.0.limits.actions_memory;
+        let loaded = self.0.load(code, &world::ACTIONS, AppActionsPre::new, store, memory);
+        Actions::list_themselves(loaded.await?).await
     }
 
     /// Loads a routing policy and configures it with `settings`, a JSON object.
     pub async fn load_policy(
         &self,
-        id: &str,
-        wasm: impl Into<Arc<[u8]>>,
+        code: Code,
         settings: &str,
         store: Arc<dyn KeyValue>,
     ) -> Result<Policy, LoadError> {
-        let pre = self.0.prepare(wasm.into(), &world::POLICY).await?;
+        let memory = code.memory.unwrap_or(self.0.limits.policy_memory);
+        let pre = self.0.prepare(code.wasm, &world::POLICY).await?;
         let imports = self.0.imports(&pre);
         let pre = RoutingPolicyPre::new(pre)
             .map_err(|error| world::POLICY.wrong(format!("{error:#}")))?;
-        let log = self.0.logs.component(id);
+        let log = self.0.logs.component(&code.id);
         let shared = Arc::clone(&self.0);
         let settings = settings.to_owned();
-        task::spawn_blocking(move || Policy::start(shared, pre, imports, log, store, settings))
+        let start = move || Policy::start(shared, pre, imports, log, store, settings, memory);
+        task::spawn_blocking(start)
             .await
             .map_err(|error| LoadError::Interrupted(error.to_string()))?
     }
 }
 
 impl Shared {
+    /// Everything up to the first instance of a component whose calls can wait.
+    async fn load<P>(
+        self: &Arc<Self>,
+        code: Code,
+        world: &'static World,
+        typed: impl FnOnce(InstancePre<Host>) -> wasmtime::Result<P>,
+        storage: Arc<dyn KeyValue>,
+        memory: usize,
+    ) -> Result<Loaded<P>, LoadError> {
+        let pre = self.prepare(code.wasm, world).await?;
+        let imports = self.imports(&pre);
+        let pre = typed(pre).map_err(|error| world.wrong(format!("{error:#}")))?;
+        let log = self.logs.component(&code.id);
+        let memory = code.memory.unwrap_or(memory);
+        Ok(Loaded { shared: Arc::clone(self), pre, imports, log, storage, memory })
+    }
+
     /// Everything up to the first instance: check, compile, check the world, link.
     async fn prepare(
         self: &Arc<Self>,

@@ -71,6 +71,9 @@ pub enum LoadError {
     /// What an adapter says of itself cannot be.
     #[error("the adapter describes itself wrongly: {0}")]
     Description(String),
+    /// The actions it has cannot be.
+    #[error("the action handler lists its actions wrongly: {0}")]
+    Actions(String),
     /// A policy refused its settings.
     #[error("the policy refused its settings: {0}")]
     Settings(String),
@@ -149,6 +152,10 @@ pub(crate) struct Bounds {
 impl Bounds {
     pub(crate) fn adapter(limits: &Limits) -> Self {
         Bounds { time: limits.adapter_call, output: limits.adapter_output }
+    }
+
+    pub(crate) fn actions(limits: &Limits) -> Self {
+        Bounds { time: limits.actions_call, output: limits.actions_output }
     }
 
     pub(crate) fn policy(limits: &Limits) -> Self {

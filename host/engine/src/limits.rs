@@ -29,6 +29,15 @@ pub struct Limits {
     pub adapter_effects: usize,
     /// Bytes of text and data one call of an adapter may return.
     pub adapter_output: usize,
+    /// Memory of an action handler in bytes.
+    pub actions_memory: usize,
+    /// Time one call of an action handler may compute. A call computes in slices of one tick,
+    /// and lets others run between them.
+    pub actions_call: Duration,
+    /// Time one call of an action handler may take, waiting included.
+    pub actions_wait: Duration,
+    /// Bytes of text one call of an action handler may return.
+    pub actions_output: usize,
     /// Memory of a policy in bytes.
     pub policy_memory: usize,
     /// Time one call of a policy may compute. Time in which the machine was busy with
@@ -47,12 +56,16 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Limits {
-            component_bytes: 32 << 20,
+            component_bytes: 64 << 20,
             adapter_memory: 64 << 20,
             adapter_call: Duration::from_secs(2),
             adapter_wait: Duration::from_secs(30),
             adapter_effects: 100_000,
             adapter_output: 32 << 20,
+            actions_memory: 64 << 20,
+            actions_call: Duration::from_secs(5),
+            actions_wait: Duration::from_secs(30),
+            actions_output: 8 << 20,
             policy_memory: 32 << 20,
             policy_call: Duration::from_millis(50),
             policy_wait: Duration::from_millis(200),

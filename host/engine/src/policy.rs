@@ -47,9 +47,10 @@ impl Policy {
         log: Arc<ComponentLog>,
         storage: Arc<dyn KeyValue>,
         settings: String,
+        memory: usize,
     ) -> Result<Self, LoadError> {
         let may_wait = imports.iter().any(|name| name.starts_with("wasi:"));
-        let maker = Maker { shared, pre, may_wait, log, storage, settings };
+        let maker = Maker { shared, pre, may_wait, log, storage, settings, memory };
         let (warm, wants) = maker.make()?;
         let wants = wants.map_err(LoadError::Settings)?;
         let state = State { warm: Some(warm), budget: Budget::new(), last_error: String::new() };
@@ -90,6 +91,12 @@ impl Policy {
         outcome
     }
 
+    /// What a fresh instance would decide, which has seen no envelope yet. What it decides counts
+    /// for nothing: neither does the policy in force learn of it, nor is a failure held against it.
+    pub fn try_out(&self) -> Result<Trial<'_>, CallError> {
+        Ok(Trial { policy: self, warm: self.maker.remake()? })
+    }
+
     /// The policy's last error, when it failed too often and stays off.
     pub fn failed(&self) -> Option<String> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -121,6 +128,24 @@ impl Policy {
         if warm.calls < limits.policy_calls {
             *slot = Some(warm);
         }
+        Ok(decision)
+    }
+}
+
+/// An instance of its own, to ask it what would be.
+pub struct Trial<'a> {
+    policy: &'a Policy,
+    warm: Warm,
+}
+
+impl Trial<'_> {
+    /// What happens to the envelope, given those this instance was asked about before.
+    pub fn decide(&mut self, facts: &Facts<'_>) -> Result<Decision, CallError> {
+        let recipients: Vec<wit::Peer<'_>> =
+            facts.recipients.iter().map(|&peer| peer.into()).collect();
+        let maker = &self.policy.maker;
+        let decision = maker.decide(&mut self.warm, convert::facts(facts, &recipients))?.into();
+        check_size(&decision, &maker.shared.limits)?;
         Ok(decision)
     }
 }
@@ -160,14 +185,14 @@ struct Maker {
     log: Arc<ComponentLog>,
     storage: Arc<dyn KeyValue>,
     settings: String,
+    memory: usize,
 }
 
 impl Maker {
     /// A configured instance, and what it wants or why it refused its settings.
     fn make(&self) -> Result<(Warm, Result<wit::Wants, String>), CallError> {
         let limits = &self.shared.limits;
-        let host =
-            Host::new(Arc::clone(&self.log), "", Arc::clone(&self.storage), limits.policy_memory);
+        let host = Host::new(Arc::clone(&self.log), "", Arc::clone(&self.storage), self.memory);
         let output = limits.policy_body.saturating_add(limits.policy_text);
         let mut store = host.into_store(&self.shared.wasmtime, output);
         let limit = limits.policy_call;

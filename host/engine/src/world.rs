@@ -30,6 +30,12 @@ pub(crate) const POLICY: World = World {
     export: "rp:routing/policy",
 };
 
+pub(crate) const ACTIONS: World = World {
+    title: "an action handler",
+    imports: &["rp:plugin/log", "rp:plugin/store", "rp:session/types"],
+    export: "rp:actions/handler",
+};
+
 impl World {
     pub(crate) fn check(
         &self,

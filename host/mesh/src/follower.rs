@@ -512,6 +512,7 @@ fn facts_of<'a>(entry: Option<&'a RosterEntry>, address: &'a str) -> routing::Pe
         name: entry.map_or(address, |entry| &entry.name),
         address,
         harness: None,
+        person: false,
     }
 }
 

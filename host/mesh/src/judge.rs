@@ -5,6 +5,9 @@ use rp_protocol::routing::{Decision, Direction, Facts, Peer};
 
 use crate::policy::RoutingPolicy;
 
+/// The longest body a policy is shown, in bytes. It reads it in its own memory, which is small.
+const SHOWN_BODY: usize = 1 << 20;
+
 /// What happens to an envelope.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
@@ -43,7 +46,7 @@ pub(crate) fn judge(
         re: envelope.re.as_ref().map(|re| re.as_str()),
         body_bytes: u32::try_from(body.len()).unwrap_or(u32::MAX),
         body_type: body_type.as_deref(),
-        body: policy.wants_bodies().then_some(body),
+        body: Some(body).filter(|body| body.len() <= SHOWN_BODY && policy.wants_bodies()),
         sent_last_minute: question.sent_last_minute,
         now_ms: question.now_ms,
     });

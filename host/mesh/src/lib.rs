@@ -14,7 +14,6 @@ mod broker;
 mod config;
 mod connection;
 mod deliver;
-mod directory_watch;
 mod election;
 mod event;
 mod follower;

@@ -55,6 +55,7 @@ impl Peer {
             name: &self.name,
             address: &self.address,
             harness: self.harness.as_deref(),
+            person: self.is_agent(&AgentId::person()),
         }
     }
 

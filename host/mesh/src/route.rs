@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use rp_protocol::mesh::{
-    BROADCAST, BROKER, Destination, Envelope, Inbound, asks_for_roster, classify, is_drive_path,
-    split_alias,
+    BROADCAST, BROKER, Destination, Envelope, Inbound, RosterEntry, asks_for_roster, classify,
+    is_drive_path, split_alias,
 };
 use rp_protocol::routing::{self, Direction};
 use tokio::sync::oneshot;
@@ -56,14 +56,12 @@ impl Broker {
             return self.route_outbound(sender, envelope, reply, bridge.as_ref(), batch);
         }
         let recipients = self.resolve(sender, &envelope.to);
-        let verdict = self.verdict(
-            Direction::Local,
-            sender.facts(),
-            sender.count_sent(batch.now_ms),
-            &recipients,
-            &envelope,
-            batch.now_ms,
-        );
+        let about = About {
+            direction: Direction::Local,
+            sender: sender.facts(),
+            sent_last_minute: sender.count_sent(batch.now_ms),
+        };
+        let verdict = self.verdict(&about, &recipients, &envelope, batch.now_ms);
         let parcel = Parcel {
             envelope,
             origin: sender.origin(),
@@ -74,14 +72,14 @@ impl Broker {
             expires_at_ms,
             reply,
         };
-        self.obey(verdict, parcel, &sender.address, batch);
+        self.obey(verdict, parcel, &about, batch);
     }
 
     fn obey(
         self: &Arc<Self>,
         verdict: Verdict,
         mut parcel: Parcel<'_>,
-        sender: &str,
+        about: &About<'_>,
         batch: &mut Batch<'_>,
     ) {
         match verdict {
@@ -91,12 +89,27 @@ impl Broker {
                 self.dispatch(parcel, batch);
             }
             Verdict::Redirect(addresses) => {
-                parcel.recipients = self.exact(sender, addresses.iter().map(String::as_str));
+                let named = addresses.iter().map(String::as_str);
+                parcel.recipients = self.exact(about.sender.address, named);
                 parcel.redirected = true;
                 if parcel.recipients.is_empty() {
                     return self.deny(parcel, "the routing policy named nobody who is here", batch);
                 }
-                self.dispatch(parcel, batch);
+                // Nobody has decided yet about those it goes to now.
+                let again = self.verdict(about, &parcel.recipients, &parcel.envelope, batch.now_ms);
+                match again {
+                    Verdict::Deliver => self.dispatch(parcel, batch),
+                    Verdict::Redirect(same) if same == addresses => self.dispatch(parcel, batch),
+                    Verdict::Redirect(_) => {
+                        self.deny(parcel, "the routing policy sends it on and on", batch);
+                    }
+                    Verdict::Rewrite(body) => {
+                        parcel.envelope.body = body;
+                        self.dispatch(parcel, batch);
+                    }
+                    Verdict::Deny(reason) => self.deny(parcel, &reason, batch),
+                    Verdict::Hold(reason) => self.hold(parcel, reason, batch),
+                }
             }
             Verdict::Deny(reason) => self.deny(parcel, &reason, batch),
             Verdict::Hold(reason) => self.hold(parcel, reason, batch),
@@ -105,9 +118,7 @@ impl Broker {
 
     fn verdict(
         &self,
-        direction: Direction,
-        sender: routing::Peer<'_>,
-        sent_last_minute: u32,
+        about: &About<'_>,
         recipients: &[Arc<Peer>],
         envelope: &Envelope<'_>,
         now_ms: u64,
@@ -127,7 +138,14 @@ impl Broker {
         judge(
             self.around.policy.as_ref(),
             self.around.config.limits.line_bytes,
-            &Question { direction, sender, recipients, envelope, sent_last_minute, now_ms },
+            &Question {
+                direction: about.direction,
+                sender: about.sender,
+                recipients,
+                envelope,
+                sent_last_minute: about.sent_last_minute,
+                now_ms,
+            },
         )
     }
 
@@ -206,16 +224,22 @@ impl Broker {
             name: recipient.map_or(rest, |entry| &entry.name),
             address: &to,
             harness: None,
+            person: false,
+        };
+        let about = About {
+            direction: Direction::Outbound,
+            sender: sender.facts(),
+            sent_last_minute: sender.count_sent(batch.now_ms),
         };
         let verdict = judge(
             self.around.policy.as_ref(),
             self.around.config.limits.line_bytes,
             &Question {
-                direction: Direction::Outbound,
-                sender: sender.facts(),
+                direction: about.direction,
+                sender: about.sender,
                 recipients: &[recipient],
                 envelope: &envelope,
-                sent_last_minute: sender.count_sent(batch.now_ms),
+                sent_last_minute: about.sent_last_minute,
                 now_ms: batch.now_ms,
             },
         );
@@ -237,7 +261,7 @@ impl Broker {
             expires_at_ms: None,
             reply,
         };
-        self.obey(verdict, parcel, &sender.address, batch);
+        self.obey(verdict, parcel, &about, batch);
     }
 
     /// Delivers an envelope from another machine. Nothing is told about: the answer is whether
@@ -258,33 +282,40 @@ impl Broker {
             let parcel = Parcel::from_remote(envelope, recipients, told);
             return self.conclude(parcel, outcomes, &mut batch);
         }
+        let from = envelope.from.clone().into_owned();
+        let roster = self.remote_roster();
+        let about = self.about_remote(&from, &roster, batch.now_ms);
         let verdict = if about_earlier == Inbound::Message {
-            self.inbound_verdict(&envelope, &recipients, batch.now_ms)
+            self.verdict(&about, &recipients, &envelope, batch.now_ms)
         } else {
             Verdict::Deliver
         };
-        let sender = envelope.from.clone().into_owned();
         let parcel = Parcel::from_remote(envelope, recipients, told);
-        self.obey(verdict, parcel, &sender, &mut batch);
+        self.obey(verdict, parcel, &about, &mut batch);
     }
 
-    fn inbound_verdict(
-        &self,
-        envelope: &Envelope<'_>,
-        recipients: &[Arc<Peer>],
-        now_ms: u64,
-    ) -> Verdict {
-        let roster = self.remote_roster();
-        let known = roster.iter().find(|entry| entry.address == envelope.from);
-        let (pc, rest) = split_alias(&envelope.from).unwrap_or(("", &envelope.from));
-        let sender = routing::Peer {
-            pc: Some(pc),
-            cwd: known.map_or("", |entry| &entry.cwd),
-            name: known.map_or(rest, |entry| &entry.name),
-            address: &envelope.from,
-            harness: None,
-        };
-        let sent = self.around.strangers.count_sent(&envelope.from, now_ms);
-        self.verdict(Direction::Inbound, sender, sent, recipients, envelope, now_ms)
+    /// What is known of a sender on another machine.
+    fn about_remote<'a>(&self, from: &'a str, roster: &'a [RosterEntry], now_ms: u64) -> About<'a> {
+        let known = roster.iter().find(|entry| entry.address == from);
+        let (pc, rest) = split_alias(from).unwrap_or(("", from));
+        About {
+            direction: Direction::Inbound,
+            sender: routing::Peer {
+                pc: Some(pc),
+                cwd: known.map_or("", |entry| &entry.cwd),
+                name: known.map_or(rest, |entry| &entry.name),
+                address: from,
+                harness: None,
+                person: false,
+            },
+            sent_last_minute: self.around.strangers.count_sent(from, now_ms),
+        }
     }
+}
+
+/// Where an envelope comes from: what every question about it has in common.
+struct About<'a> {
+    direction: Direction,
+    sender: routing::Peer<'a>,
+    sent_last_minute: u32,
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rp_protocol::mesh::{LineDecoder, Opening};
+use rp_watch::{DirectoryWatch, Notice};
 use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
 use tokio::net::unix::OwnedReadHalf;
@@ -13,7 +14,6 @@ use tokio::task::JoinSet;
 
 use crate::broker::{Batch, Broker};
 use crate::connection::Connection;
-use crate::directory_watch::DirectoryWatch;
 use crate::election::Claim;
 use crate::roster::Peer;
 
@@ -38,7 +38,7 @@ pub(crate) async fn serve(
     mut stop: watch::Receiver<bool>,
 ) -> Ended {
     let mut connections = JoinSet::new();
-    let watch = DirectoryWatch::around(&broker.around.config.socket);
+    let watch = DirectoryWatch::on(broker.around.config.socket.parent(), Notice::Names);
     let ended = loop {
         if *stop.borrow_and_update() {
             break Ended::Stopped;

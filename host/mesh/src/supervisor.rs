@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rp_watch::{DirectoryWatch, Notice};
 use tokio::net::UnixStream;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
@@ -11,7 +12,6 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::agent::AgentId;
 use crate::broker::Broker;
-use crate::directory_watch::DirectoryWatch;
 use crate::election::{Elected, FileIdentity, elect};
 use crate::follower::Follower;
 use crate::member::Member;
@@ -178,7 +178,7 @@ impl Links {
 /// else finds is alone with it.
 async fn follow(core: &Arc<Core>, stream: UnixStream, followed: FileIdentity) -> Elected {
     let path = &core.around.config.socket;
-    let watch = DirectoryWatch::around(path);
+    let watch = DirectoryWatch::on(path.parent(), Notice::Names);
     let follower = Arc::new(Follower::new(Arc::clone(&core.around)));
     core.publish(Station::Following(Arc::clone(&follower)));
     let mut links = Links::default();

@@ -3,9 +3,16 @@
 //! The command line, the tools in a model's hands and third parties speak these types, and
 //! nothing but these types.
 
-use rp_protocol::session::{Command, Event, HarnessDescription, Question};
+use rp_protocol::{
+    actions,
+    session::{Command, Event, HarnessDescription, Question},
+};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
+
+mod questions;
+
+pub use questions::{AnswerQuestion, AskedQuestion, Questions};
 
 /// `GET /v1/status`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -26,6 +33,9 @@ pub struct Status {
     /// Messages that wait for a person's decision.
     #[serde(default)]
     pub held: usize,
+    /// Questions that wait for a person.
+    #[serde(default)]
+    pub questions: usize,
     /// The agents it keeps.
     pub agents: Vec<Agent>,
 }
@@ -100,7 +110,7 @@ pub struct Create {
     pub model: Option<String>,
     /// Settings for the adapter.
     #[serde(default)]
-    pub settings: serde_json::Map<String, Value>,
+    pub settings: Map<String, Value>,
 }
 
 /// One peer of the mesh.
@@ -288,6 +298,47 @@ pub struct NumberedEvent {
 /// `POST /v1/agents/{id}/commands`.
 pub type RunCommand = Command;
 
+/// One action of an agent.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Action {
+    /// What the component says of it. Its name is behind the component's id and a slash when two
+    /// components have an action of this name.
+    #[serde(flatten)]
+    pub action: actions::Action,
+    /// The component it is from.
+    pub component: String,
+}
+
+/// `GET /v1/agents/{id}/actions`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Actions {
+    /// In the order of their components, and there as the component lists them.
+    pub actions: Vec<Action>,
+}
+
+/// `POST /v1/agents/{id}/actions/{name}`. Whoever hangs up ends the action.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunAction {
+    /// They must fit the action's schema.
+    #[serde(default)]
+    pub parameters: Map<String, Value>,
+    /// A person agreed to a destructive action.
+    #[serde(default)]
+    pub confirmed: bool,
+}
+
+/// What came of an action.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ActionDone {
+    /// For the person; may be empty.
+    pub text: String,
+    /// What the person was to know on the way, oldest first.
+    pub notes: Vec<String>,
+    /// Steps that were done for it.
+    pub steps: usize,
+}
+
 /// One harness.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Harness {
@@ -320,23 +371,48 @@ pub struct Component {
     pub kind: String,
     /// What it does.
     pub about: String,
-    /// Who made it.
+    /// Who made it, as it says itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub publisher: Option<String>,
-    /// What it may do beyond computing, in sentences.
+    /// `built-in`, `unsigned`, or the key it is signed with.
+    pub signer: String,
+    /// What it asks to do beyond computing, in sentences.
     pub permissions: Vec<String>,
+    /// The same as `component grant` takes it.
+    pub asked: Vec<String>,
+    /// What it was granted of that.
+    pub granted: Vec<String>,
+    /// What a person has to decide about before it is in force.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pending: Vec<String>,
+    /// The memory an instance may have, when it asks for more than usual.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_mib: Option<u32>,
     /// The world it was built for.
     pub world: String,
     /// Bytes of the `.wasm`.
     pub size: u64,
     /// SHA-256 of the `.wasm`.
     pub sha256: String,
-    /// `built in` or the folder it was found in.
-    pub source: String,
-    /// `ready`, or `failed: …` after three crashes within a minute.
+    /// `ready`, `pending`, `disabled`, or `failed: …` after three crashes within a minute.
     pub state: String,
+    /// The version that is in force; an older one while a newer one is pending.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_force: Option<String>,
     /// What it imports.
     pub imports: Vec<String>,
+    /// The harnesses it drives.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub harnesses: Vec<String>,
+}
+
+/// Something in the folder of components that cannot be used.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RefusedPackage {
+    /// Its name there.
+    pub name: String,
+    /// Why.
+    pub error: ErrorText,
 }
 
 /// `GET /v1/components`.
@@ -344,6 +420,148 @@ pub struct Component {
 pub struct Components {
     /// In the order of their ids.
     pub components: Vec<Component>,
+    /// In the order of their names.
+    pub refused: Vec<RefusedPackage>,
+    /// Where a person drops components.
+    pub folder: String,
+}
+
+/// `POST /v1/components`: a package, from a folder or an archive on this machine.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct AddComponent {
+    /// Absolute path.
+    pub path: String,
+    /// What is granted at once; without it the component waits if it asks for anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant: Option<GrantChoice>,
+}
+
+/// What a person grants.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum GrantChoice {
+    /// `"all"`.
+    All(All),
+    /// These, such as `run=pi` or `store`.
+    Only(Vec<String>),
+}
+
+/// The word `all`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum All {
+    /// Everything that is asked for.
+    #[serde(rename = "all")]
+    All,
+}
+
+/// `POST /v1/components/{id}/grant`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Grant {
+    /// What.
+    pub grant: GrantChoice,
+}
+
+/// `POST /v1/components/{id}/revoke`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Revoke {
+    /// What is taken back; everything if it is empty.
+    pub permits: Vec<String>,
+}
+
+/// `GET /v1/policies`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Policies {
+    /// In the order they are asked.
+    pub policies: Vec<PolicyInForce>,
+    /// The file with their order and settings.
+    pub settings: String,
+    /// What is wrong with that file; the settings before stay in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+}
+
+/// One policy of the chain.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PolicyInForce {
+    /// The component.
+    pub id: String,
+    /// `ready`, or why it holds everything.
+    pub state: String,
+    /// It reads what messages say.
+    pub reads_bodies: bool,
+}
+
+/// `POST /v1/policies/explain`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Explain {
+    /// The sender's address, or `person`.
+    pub from: String,
+    /// Where it would be sent.
+    pub to: String,
+    /// What it would say.
+    pub body: Value,
+}
+
+/// What would happen to a message.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Explanation {
+    /// Who it would reach, by address.
+    pub recipients: Vec<String>,
+    /// What each policy says by itself, in their order.
+    pub policies: Vec<PolicySays>,
+    /// What they decide together: `deliver`, `deny`, `redirect`, `hold` or `rewrite`.
+    pub decision: String,
+    /// Why, or where to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// What one policy says of a message.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PolicySays {
+    /// The component.
+    pub policy: String,
+    /// As in [`Explanation`].
+    pub decision: String,
+    /// Why, or where to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// `POST /v1/policies/replay`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ReplayPolicies {
+    /// How far back, in milliseconds.
+    pub since_ms: u64,
+}
+
+/// What the policies in force would have decided about what was sent.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PolicyReplay {
+    /// Messages in the routing log since then.
+    pub messages: usize,
+    /// Those that were delivered, and now would not be as they were.
+    pub would_change: usize,
+    /// The first of them.
+    pub changed: Vec<Changed>,
+}
+
+/// A message that would fare otherwise now.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Changed {
+    /// When it was sent, in milliseconds since the Unix epoch.
+    pub at_ms: u64,
+    /// Its id.
+    pub id: String,
+    /// The sender's address.
+    pub from: String,
+    /// The recipients' addresses, joined with a comma.
+    pub to: String,
+    /// As in [`Explanation`].
+    pub decision: String,
+    /// Why, or where to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// Every answer that is not 2xx.

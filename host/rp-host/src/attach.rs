@@ -11,9 +11,10 @@ use std::{
 };
 
 use rp_protocol::session::{
-    Answer, Command, Event, Prompt, Question, QuestionKind, Reply, Role, Severity, ToolCall,
-    TurnEnd, Urgency,
+    Command, Event, Prompt, Question, QuestionKind, Reply, Role, Severity, ToolCall, TurnEnd,
+    Urgency,
 };
+use rp_session::answers::Said;
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     sync::{mpsc, oneshot},
@@ -24,8 +25,11 @@ use crate::{
     client::Client,
     output,
     problem::{Problem, While},
-    render::safe,
+    render::{safe, settled_in_words},
 };
+
+/// Who answers here, for those who would have answered too.
+const BY: &str = "attach";
 
 /// An agent that has said nothing for so long, and is not working, has nothing more to say to
 /// input that has ended.
@@ -77,7 +81,7 @@ pub async fn attach(
                         let line = String::from_utf8_lossy(&line).into_owned();
                         if !line.trim().is_empty() {
                             given.open.fetch_add(1, Ordering::Relaxed);
-                            let _ = commands.send(view.command(line)).await;
+                            let _ = commands.send(view.typed(line)).await;
                         }
                     }
                     None if std::io::stdin().is_terminal() => return Ok(()),
@@ -123,14 +127,28 @@ impl Given {
     }
 }
 
+/// What a typed line means.
+#[derive(Debug, PartialEq)]
+enum Typed {
+    Prompt(Prompt),
+    /// The answer to the question with this id.
+    Answer(String, String),
+}
+
 /// Gives the session what is sent here, in order; typing goes on meanwhile.
-fn commands(client: &Client, agent: &api::Agent, given: Arc<Given>) -> mpsc::Sender<Command> {
+fn commands(client: &Client, agent: &api::Agent, given: Arc<Given>) -> mpsc::Sender<Typed> {
     const WAITING: usize = 64;
-    let (sender, mut commands) = mpsc::channel(WAITING);
+    let (sender, mut commands) = mpsc::channel::<Typed>(WAITING);
     let (client, id) = (client.clone(), agent.id.clone());
     tokio::spawn(async move {
         while let Some(command) = commands.recv().await {
-            if let Err(problem) = give(&client, &id, &command).await {
+            let outcome = match command {
+                Typed::Prompt(prompt) => {
+                    give(&client, &id, &Command::Prompt(prompt)).await.map(drop)
+                }
+                Typed::Answer(question, words) => answer(&client, &question, words).await,
+            };
+            if let Err(problem) = outcome {
                 given.failed(problem);
             }
             given.open.fetch_sub(1, Ordering::Relaxed);
@@ -150,6 +168,12 @@ fn abort(client: Client, id: String) {
 
 async fn give(client: &Client, id: &str, command: &Command) -> Result<Reply, Problem> {
     client.post(&format!("/v1/agents/{id}/commands"), command).await
+}
+
+async fn answer(client: &Client, question: &str, words: String) -> Result<(), Problem> {
+    let request = api::AnswerQuestion { answer: Said::Words(words), by: Some(BY.to_owned()) };
+    let path = format!("/v1/questions/{question}/answer");
+    client.post::<api::AskedQuestion>(&path, &request).await.map(drop)
 }
 
 /// Why there are no more events.
@@ -176,13 +200,10 @@ struct View {
 
 impl View {
     /// What a typed line means: the answer to the oldest open question, or a prompt.
-    fn command(&self, line: String) -> Command {
+    fn typed(&self, line: String) -> Typed {
         match self.open.first() {
-            Some(question) => Command::Answer {
-                question: question.id.clone(),
-                answer: read_answer(&question.kind, line.trim()),
-            },
-            None => Command::Prompt(Prompt {
+            Some(question) => Typed::Answer(question.id.clone(), line.trim().to_owned()),
+            None => Typed::Prompt(Prompt {
                 text: line,
                 images: Vec::new(),
                 urgency: Urgency::AfterTools,
@@ -220,9 +241,9 @@ impl View {
                 self.open.push(question.clone());
                 Some(question_lines(question))
             }
-            Event::QuestionSettled { question } => {
+            Event::QuestionSettled { question, how } => {
                 self.open.retain(|open| open.id != *question);
-                None
+                how.as_ref().map(|how| format!("— {}", safe(&settled_in_words(how))))
             }
             Event::TurnEnded { how } => Some(
                 match how {
@@ -252,9 +273,13 @@ fn failed_line(call: &ToolCall) -> String {
 }
 
 fn question_lines(question: &Question) -> String {
-    let mut text = format!("? {}", safe(&question.title));
+    let mut text = format!("? {} {}", question.id, safe(&question.title));
     if !question.detail.is_empty() {
         text.push_str(&format!("\n  {}", safe(&question.detail)));
+    }
+    if let QuestionKind::Permission { tool, input, .. } = &question.kind {
+        let input: String = input.to_string().chars().take(400).collect();
+        text.push_str(&format!("\n  {} {}", safe(tool), safe(&input)));
     }
     let choices: Vec<&str> = match &question.kind {
         QuestionKind::Permission { options, .. } => {
@@ -273,24 +298,10 @@ fn question_lines(question: &Question) -> String {
     text
 }
 
-/// A typed number is the choice with that number; anything else is taken as the answer itself.
-fn read_answer(kind: &QuestionKind, typed: &str) -> Answer {
-    let number = typed.parse::<usize>().ok().and_then(|number| number.checked_sub(1));
-    let choice = |found: Option<&String>| Answer::Choice {
-        choice: found.map_or_else(|| typed.to_owned(), String::clone),
-    };
-    match kind {
-        QuestionKind::Permission { options, .. } => {
-            choice(number.and_then(|number| options.get(number)).map(|option| &option.id))
-        }
-        QuestionKind::Choose { options } => choice(number.and_then(|number| options.get(number))),
-        QuestionKind::Confirm => Answer::Confirm { yes: matches!(typed, "1" | "y" | "yes") },
-        QuestionKind::Text { .. } => Answer::Text { text: typed.to_owned() },
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use rp_protocol::session::{Answer, QuestionEnd};
+
     use super::*;
 
     fn text(message: &str, piece: &str) -> Event {
@@ -307,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_answers_the_oldest_open_question() {
+    fn a_line_answers_the_oldest_open_question() {
         let mut view = View::default();
         view.show(&Event::Question(Question {
             id: "q1".to_owned(),
@@ -316,12 +327,15 @@ mod tests {
             kind: QuestionKind::Choose { options: vec!["Allow".to_owned(), "Deny".to_owned()] },
             expires_ms: None,
         }));
+        assert_eq!(view.typed(" 2".to_owned()), Typed::Answer("q1".to_owned(), "2".to_owned()));
         let answer = Answer::Choice { choice: "Deny".to_owned() };
-        assert_eq!(
-            view.command("2".to_owned()),
-            Command::Answer { question: "q1".to_owned(), answer }
-        );
-        view.show(&Event::QuestionSettled { question: "q1".to_owned() });
-        assert!(matches!(view.command("2".to_owned()), Command::Prompt(_)));
+        let how = QuestionEnd::Answered {
+            by: "the command line".to_owned(),
+            answer,
+            words: "Deny".to_owned(),
+        };
+        let settled = Event::QuestionSettled { question: "q1".to_owned(), how: Some(how) };
+        assert_eq!(view.show(&settled), "— answered by the command line: Deny\n");
+        assert!(matches!(view.typed("2".to_owned()), Typed::Prompt(_)));
     }
 }

@@ -3,6 +3,10 @@
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+mod questions;
+
+pub use questions::{AnswerQuestions, Questions};
+
 /// Keeps coding agents on this machine and lets them message each other.
 #[derive(Debug, Parser)]
 #[command(
@@ -15,6 +19,7 @@ Start here:
   rp-host create ~/project          keep an agent in a folder
   rp-host attach project            see it work and talk to it
   rp-host peers                     who is on the mesh
+  rp-host questions                 what agents ask you
   rp-host send /home/me/project@project \"what are you doing?\"
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 daemon unreachable."
@@ -78,6 +83,15 @@ every agent it runs; agents come back with the next start.")]
     /// Decide about messages that the routing policy holds
     #[command(subcommand)]
     Held(Held),
+    /// List what agents ask you
+    Questions(Questions),
+    /// Show one question in full
+    Question {
+        /// Its id
+        id: String,
+    },
+    /// Answer what agents ask: one question, several, or all
+    Answer(AnswerQuestions),
     /// Watch and drive an agent's session in this terminal
     #[command(after_help = "\
 Type a line to prompt the agent. Ctrl-C stops the running turn, Ctrl-D leaves (the agent
@@ -89,11 +103,11 @@ goes on). A question of the agent is answered by typing the number of an answer.
         #[arg(long, default_value_t = 50)]
         last: u64,
     },
+    /// List the actions of an agent, or run one
+    #[command(subcommand)]
+    Action(Action),
     /// Show the daemon's log
     Logs {
-        /// A component's log instead
-        #[arg(long)]
-        component: Option<String>,
         /// Only the last lines
         #[arg(long, default_value_t = 200)]
         lines: usize,
@@ -103,11 +117,22 @@ goes on). A question of the agent is answered by typing the number of an answer.
     },
     /// Print every setting, its value and where that comes from
     Config,
-    /// List the harnesses and whether they are installed
-    Harnesses,
-    /// Look at the components that are loaded
+    /// List the harnesses, whether they are installed, and what they can do
+    #[command(visible_alias = "harnesses")]
+    Harness {
+        #[command(subcommand)]
+        command: Option<Harness>,
+    },
+    /// Look for what is missing or wrong on this machine, and say what to do about it
+    #[command(after_help = "\
+Starts nothing and changes nothing. Exits with 1 when something does not work.")]
+    Doctor,
+    /// Add, grant, inspect and write components: adapters, routing policies, actions
     #[command(subcommand)]
     Component(Component),
+    /// Look at the routing policies that decide about messages
+    #[command(subcommand)]
+    Policy(Policy),
     /// Serve the mesh tools to a model over stdio (MCP)
     #[command(after_help = "\
 Started by harnesses, not by people. The daemon hands over RP_AGENT_ID and RP_AGENT_TOKEN.")]
@@ -263,17 +288,245 @@ pub enum Held {
 }
 
 #[derive(Debug, Subcommand)]
+pub enum Harness {
+    /// List the harnesses and whether they are installed (the default)
+    #[command(after_help = "\
+With --abilities: what each harness can do through its adapter, as it was measured with the
+tested versions. What is not there is refused, and never imitated.")]
+    List {
+        /// Show what each can do
+        #[arg(long)]
+        abilities: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+#[command(after_help = "\
+Actions are what the buttons of an app do: compact the context, hand the work over to another
+agent, run the tests. Each comes from a component, which is called only while one of its
+actions runs and has done only what it was granted.")]
+pub enum Action {
+    /// List what can be run for an agent, and the parameters
+    #[command(after_help = "\
+Parameters in brackets can be left out. With --json each has its whole description.")]
+    List {
+        /// Id, name or folder of the agent
+        agent: String,
+    },
+    /// Run an action for an agent and wait until it is over
+    Run(RunAction),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+For example:
+  rp-host action run project set-thinking --param level=high
+  rp-host action run project hand-over --param to=reviewer --param note=\"the tests are red\"
+  rp-host action run project new-session --yes
+
+Text is written as it is, every other value as JSON: --param minutes=5. An action has 10 minutes.
+Ctrl-C ends it between two steps; what the agent was told goes on.")]
+pub struct RunAction {
+    /// Id, name or folder of the agent
+    pub agent: String,
+    /// The action, as `rp-host action list` prints it
+    pub action: String,
+    /// A parameter and its value; can be given several times
+    #[arg(long = "param", value_name = "NAME=VALUE", value_parser = name_and_value)]
+    pub parameters: Vec<(String, String)>,
+    /// Do not ask before an action that destroys something
+    #[arg(long)]
+    pub yes: bool,
+}
+
+fn name_and_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("it is not a name and a value with = between them".to_owned()),
+    }
+}
+
+#[derive(Debug, Subcommand)]
+#[command(after_help = "\
+A component is a folder with component.toml and component.wasm. Dropping such a folder into
+the folder that `component list` names has the same effect as `component add`; no restart is
+needed. Nothing that a component asks for is given to it until you grant it.")]
 pub enum Component {
-    /// List all components
+    /// List all components, and what waits for you
     List,
-    /// Show one component: what it may do, its world, imports, size and hash
+    /// Show one component: what it may do, its world, imports, size, hash and signer
     Inspect {
         /// Its id
         id: String,
+    },
+    /// Install a component from a folder, an archive or an https address
+    #[command(after_help = "\
+All of it is installed or, if anything is wrong with it, nothing. On a terminal you are asked
+about what it wants to do; elsewhere it waits until `rp-host component grant`, unless --yes or
+--grant says what it gets.")]
+    Add(AddComponent),
+    /// Uninstall a component, with what it stored and what was granted to it
+    Remove {
+        /// Its id
+        id: String,
+    },
+    /// Let a component do what it asks for, or some of it
+    #[command(after_help = "\
+Examples:
+  rp-host component grant guarded              everything that it asks for
+  rp-host component grant codex run=codex      only this
+  rp-host component grant notes --none         nothing; it runs without")]
+    Grant {
+        /// Its id
+        id: String,
+        /// What, as `component inspect` prints it [default: everything it asks for]
+        permits: Vec<String>,
+        /// Nothing of what it asks for
+        #[arg(long, conflicts_with = "permits")]
+        none: bool,
+    },
+    /// Take back what was granted to a component, or some of it
+    Revoke {
+        /// Its id
+        id: String,
+        /// What [default: everything]
+        permits: Vec<String>,
+    },
+    /// List what components ask for and you have not decided about
+    Pending,
+    /// Show a component's log
+    Logs {
+        /// Its id
+        id: String,
+        /// Only the last lines
+        #[arg(long, default_value_t = 200)]
+        lines: usize,
+        /// Then print what is added, until Ctrl-C
+        #[arg(long, short, conflicts_with = "json")]
+        follow: bool,
     },
     /// Let a routing policy run again that was switched off after three crashes in a minute
     Restart {
         /// Its id
         id: String,
+    },
+    /// Switch a component on again
+    Enable {
+        /// Its id
+        id: String,
+    },
+    /// Switch a component off; sessions that run keep it until they end
+    Disable {
+        /// Its id
+        id: String,
+    },
+    /// Install a component now and again whenever its folder changes, until Ctrl-C
+    #[command(after_help = "\
+For authors: build in another terminal, and each build is taken up at once. One that is broken
+is reported, and the last good one stays in force.")]
+    Dev {
+        /// The component's folder
+        folder: std::path::PathBuf,
+        /// Grant everything it asks for
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Write a project that builds and passes its own test
+    New {
+        /// What it is to be
+        #[arg(value_enum)]
+        kind: ComponentKind,
+        /// The folder to make; its name becomes the component's id
+        folder: std::path::PathBuf,
+        /// The language
+        #[arg(long, value_enum, default_value_t = Language::Rust)]
+        lang: Language,
+    },
+    /// Make one file of a component's folder, or a component of a core module
+    #[command(after_help = "\
+Examples:
+  rp-host component pack my-policy                       writes my-policy.rpc
+  rp-host component pack my-policy --key my.key          signed; the key is made if it is new
+  rp-host component pack target/x.wasm -o component.wasm a component of a core module")]
+    Pack {
+        /// The component's folder, or a .wasm file
+        input: std::path::PathBuf,
+        /// The file to write [default: <id>.rpc]
+        #[arg(long, short)]
+        output: Option<std::path::PathBuf>,
+        /// Sign it with the key in this file; a new key is made if there is none
+        #[arg(long)]
+        key: Option<std::path::PathBuf>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct AddComponent {
+    /// A folder, an archive made by `component pack`, or an https address of one
+    pub source: String,
+    /// The archive's SHA-256, which an https address needs
+    #[arg(long, value_name = "HEX")]
+    pub sha256: Option<String>,
+    /// Grant this of what it asks for, for example run=pi or store; can be repeated
+    #[arg(long, value_name = "PERMIT", conflicts_with = "yes")]
+    pub grant: Vec<String>,
+    /// Grant everything it asks for
+    #[arg(long)]
+    pub yes: bool,
+}
+
+/// What a component can be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ComponentKind {
+    /// Drives a harness
+    Adapter,
+    /// Decides about messages
+    Policy,
+    /// Buttons in an app
+    Action,
+}
+
+/// A language that projects can be written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Language {
+    /// Rust
+    Rust,
+    /// JavaScript
+    Js,
+    /// Python
+    Python,
+}
+
+#[derive(Debug, Subcommand)]
+#[command(after_help = "\
+Several policies decide one after the other, and the strictest decision wins. Their order and
+their settings are in the file that `policy list` names; it is read again when it changes.")]
+pub enum Policy {
+    /// List the policies in force, in their order
+    List,
+    /// Say what would happen to a message, and which policy says so
+    #[command(after_help = "\
+The policies are asked as if nothing had been sent before: what they count, such as messages a
+minute, is not counted here.")]
+    Explain {
+        /// Address of the sender, as `rp-host peers` prints it; `person` for you
+        from: String,
+        /// Address of the recipient
+        to: String,
+        /// The message
+        #[arg(long, default_value = "")]
+        text: String,
+        /// The message as JSON instead of text
+        #[arg(long, value_name = "JSON", conflicts_with = "text")]
+        body: Option<String>,
+    },
+    /// Ask a policy about what was sent, and list what it would have decided otherwise
+    #[command(after_help = "\
+What was sent is in the routing log, which has no bodies: a rule about what messages say cannot
+be replayed.")]
+    Replay {
+        /// How far back
+        #[arg(long, default_value = "7d", value_parser = humantime::parse_duration)]
+        since: std::time::Duration,
     },
 }

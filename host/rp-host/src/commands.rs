@@ -9,7 +9,7 @@ use serde_json::Value;
 use self::agents::{agents_table, no_such_agent};
 use crate::{
     api, attach,
-    cli::{Cli, Command, Global},
+    cli::{Cli, Command, Global, Harness},
     client::Client,
     output,
     paths::StateRoot,
@@ -18,9 +18,16 @@ use crate::{
     serve::IN_USE,
 };
 
+mod actions;
 mod agents;
+mod author;
+mod components;
+mod doctor;
+mod harnesses;
 mod machine;
 mod messages;
+mod policies;
+mod questions;
 
 /// A daemon that was started in the background must answer within this time.
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -30,6 +37,9 @@ const LONGEST_LOG: u64 = 8 << 20;
 
 /// A daemon that was asked to stop must be gone after this time: more than it gives its agents.
 const STOP_LIMIT: Duration = Duration::from_secs(30);
+
+/// Files are being written as long as they change more often than this.
+const SETTLING: Duration = Duration::from_millis(100);
 
 /// Runs one command that talks to the daemon.
 pub async fn run(root: &StateRoot, global: &Global, command: Command) -> Result<(), Problem> {
@@ -49,13 +59,23 @@ pub async fn run(root: &StateRoot, global: &Global, command: Command) -> Result<
             let agent = asking.find(&client, &agent).await?;
             attach::attach(&client, &agent, last, asking.json).await
         }
+        Command::Questions(wanted) => asking.questions(wanted).await,
+        Command::Question { id } => asking.question(&id).await,
+        Command::Answer(answer) => asking.answer(answer).await,
+        Command::Action(action) => asking.action(action).await,
         Command::Held(held) => asking.held(held).await,
-        Command::Logs { component, lines, follow } => {
-            asking.logs(component.as_deref(), lines, follow).await
+        Command::Logs { lines, follow } => {
+            let hint = "a daemon in the foreground logs to its terminal, not to a file";
+            asking.logs(&root.daemon_log(), lines, follow, hint).await
         }
         Command::Config => asking.config(),
-        Command::Harnesses => asking.harnesses().await,
+        Command::Harness { command } => {
+            let abilities = matches!(command, Some(Harness::List { abilities: true }));
+            asking.harnesses(abilities).await
+        }
+        Command::Doctor => asking.doctor().await,
         Command::Component(component) => asking.component(component).await,
+        Command::Policy(policy) => asking.policy(policy).await,
         Command::Stop => asking.stop().await,
         Command::Serve
         | Command::Mcp
@@ -201,6 +221,9 @@ impl Asking<'_> {
             }
             if status.held > 0 {
                 text.push_str(&format!("held        {}\n", count(status.held, "message")));
+            }
+            if status.questions > 0 {
+                text.push_str(&format!("questions   {} open\n", status.questions));
             }
             text.push_str(&format!("agents      {}\n", status.agents.len()));
             if !status.agents.is_empty() {

@@ -4,6 +4,8 @@
 //! request with an agent's token speaks as that agent and reaches only what its tools need;
 //! one without speaks as the person at this machine.
 
+mod components;
+
 use std::{convert::Infallible, path::Path, sync::Arc, time::Duration};
 
 use axum::{
@@ -29,6 +31,8 @@ use crate::{
     problem::{Problem, While},
 };
 
+mod questions;
+
 /// A request larger than this is refused.
 const LARGEST_REQUEST: usize = 32 * 1024 * 1024;
 
@@ -44,6 +48,9 @@ pub fn router(host: Arc<Host>) -> Router {
         .route("/{id}/stop", post(stop))
         .route("/{id}/restart", post(restart))
         .route("/{id}/commands", post(command))
+        .route("/{id}/actions", get(actions))
+        // The name may have the component's id before it, and a slash between them.
+        .route("/{id}/actions/{*name}", post(run_action))
         .route("/{id}/events", get(events))
         .route("/{id}/peers", get(peers_of))
         .route("/{id}/messages", post(send_as))
@@ -58,10 +65,12 @@ pub fn router(host: Arc<Host>) -> Router {
         .route("/held/{id}/allow", post(allow_held))
         .route("/held/{id}/deny", post(deny_held))
         .route("/harnesses", get(harnesses))
-        .route("/components", get(components))
-        .route("/components/{id}", get(component))
-        .route("/components/{id}/restart", post(restart_component))
+        .route("/policies", get(components::policies))
+        .route("/policies/explain", post(components::explain))
+        .route("/policies/replay", post(components::replay))
+        .nest("/components", components::routes())
         .route("/stop", post(shut_down))
+        .nest("/questions", questions::routes())
         .nest("/agents", agents);
     Router::new()
         .nest("/v1", version_1)
@@ -275,6 +284,24 @@ async fn command(
     Ok(Json(host.command(&id, read(body)?).await?))
 }
 
+async fn actions(
+    _: Person,
+    State(host): Shared,
+    UrlPath(id): UrlPath<String>,
+) -> Answer<api::Actions> {
+    Ok(Json(host.actions(&id).await?))
+}
+
+/// Hyper drops this when whoever asked is gone, and that ends the action.
+async fn run_action(
+    _: Person,
+    State(host): Shared,
+    UrlPath((id, name)): UrlPath<(String, String)>,
+    body: Result<Json<api::RunAction>, JsonRejection>,
+) -> Answer<api::ActionDone> {
+    Ok(Json(host.run_action(&id, &name, read(body)?).await?))
+}
+
 #[derive(Deserialize)]
 struct Begin {
     /// The number behind which to begin.
@@ -383,26 +410,6 @@ async fn trace(
 
 async fn harnesses(_: Person, State(host): Shared) -> Json<api::Harnesses> {
     Json(host.harnesses().await)
-}
-
-async fn components(_: Person, State(host): Shared) -> Json<api::Components> {
-    Json(api::Components { components: host.components() })
-}
-
-async fn component(
-    _: Person,
-    State(host): Shared,
-    UrlPath(id): UrlPath<String>,
-) -> Answer<api::Component> {
-    Ok(Json(host.component(&id)?))
-}
-
-async fn restart_component(
-    _: Person,
-    State(host): Shared,
-    UrlPath(id): UrlPath<String>,
-) -> Answer<api::Component> {
-    Ok(Json(host.restart_component(&id)?))
 }
 
 async fn held(_: Person, State(host): Shared) -> Answer<api::Held> {

@@ -9,7 +9,10 @@ use tokio::{
     time::sleep,
 };
 
+use self::questions::Inquiry;
 use crate::{api, client::Client, output, problem::Problem};
+
+mod questions;
 
 /// Prompts that can be held while a turn runs.
 const HELD: usize = 64;
@@ -62,7 +65,7 @@ impl Agent {
         Self {
             input: BufReader::new(tokio::io::stdin()).lines(),
             desk: Desk::default(),
-            voice: Voice { mesh, name, folder, messages: 0, tools: 0, open: None },
+            voice: Voice { mesh, name, folder, messages: 0, tools: 0, questions: 0, open: None },
         }
     }
 
@@ -113,6 +116,9 @@ impl Agent {
 
     /// One instruction, while the desk stays open.
     async fn step(&mut self, step: Step) -> Result<(), Cut> {
+        if let Step::Question(inquiry) = step {
+            return self.inquire(inquiry).await;
+        }
         let mut doing = pin!(self.voice.perform(step));
         loop {
             tokio::select! {
@@ -166,6 +172,7 @@ impl Desk {
                     }
                 }
             },
+            (Some("answer"), id) => refuse(id, "that question is not open"),
             (_, id) => refuse(id, "this is neither a prompt nor an abort"),
         }
         None
@@ -195,6 +202,7 @@ enum Step {
         address: String,
         question: String,
     },
+    Question(Inquiry),
     Sleep(Option<Duration>),
     Garbage,
     Crash,
@@ -233,11 +241,15 @@ fn read_instruction(line: &str) -> Step {
             let (address, question) = quoted.or_else(|| rest.split_once(' ')).unwrap_or((rest, ""));
             Step::Ask { address: address.to_owned(), question: question.trim().to_owned() }
         }
+        "permit" | "choose" | "confirm" | "text" | "within" => {
+            Step::Question(Inquiry::read(word, rest))
+        }
         "sleep" => Step::Sleep(milliseconds(rest)),
         "garbage" => Step::Garbage,
         "crash" => Step::Crash,
         _ => Step::Say(format!(
-            "I do not know `{word}`. I know say, slow, ask, sleep, garbage and crash."
+            "I do not know `{word}`. I know say, slow, ask, permit, choose, confirm, text, within, \
+             sleep, garbage and crash."
         )),
     }
 }
@@ -305,6 +317,7 @@ struct Voice {
     folder: String,
     messages: u64,
     tools: u64,
+    questions: u64,
     open: Option<Open>,
 }
 
@@ -333,8 +346,8 @@ impl Voice {
                 self.end_message();
             }
             Step::Ask { address, question } => self.agent_send(&address, question, None).await,
+            Step::Question(_) | Step::Sleep(None) => std::future::pending().await,
             Step::Sleep(Some(pause)) => sleep(pause).await,
-            Step::Sleep(None) => std::future::pending().await,
             Step::Garbage => {
                 let _ = output::raw(b"this is not JSON\n\nnull\n{\"type\":\"no-such-type\"}\n");
             }

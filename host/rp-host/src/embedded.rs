@@ -10,5 +10,7 @@ pub struct Embedded {
 
 include!(concat!(env!("OUT_DIR"), "/components.rs"));
 
+include!(concat!(env!("OUT_DIR"), "/templates.rs"));
+
 /// The skill that teaches a model the mesh.
 pub const SKILL: &str = include_str!("../skills/agent-network/SKILL.md");

@@ -7,6 +7,8 @@ use std::{
     path::Path,
 };
 
+use sha2::{Digest, Sha256};
+
 /// Makes a folder and its parents, readable by the user alone.
 pub fn private_folder(path: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
@@ -32,4 +34,16 @@ pub fn write_atomically(path: &Path, content: &[u8]) -> io::Result<()> {
         let _ = fs::remove_file(temporary);
     }
     written
+}
+
+/// Writes a new file that only the user can read; one that is there is not touched.
+pub fn write_secret(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(content)?;
+    file.sync_all()
+}
+
+/// SHA-256 in hexadecimal digits.
+pub fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }

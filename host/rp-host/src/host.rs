@@ -19,7 +19,7 @@ use tokio::sync::{Mutex, Notify};
 
 use crate::{
     api,
-    catalogue::Catalogue,
+    components::Components,
     config::Settings,
     paths::StateRoot,
     problem::{Problem, While},
@@ -27,8 +27,11 @@ use crate::{
     tokens::Tokens,
 };
 
+mod actions;
 mod agents;
 mod messages;
+mod policies;
+mod questions;
 
 pub use agents::EventsFrom;
 
@@ -49,7 +52,7 @@ pub struct Host {
     root: StateRoot,
     started: Instant,
     default_harness: String,
-    catalogue: Catalogue,
+    components: Arc<Components>,
     mailboxes: Mailboxes,
     mesh: Mesh,
     sessions: Sessions,
@@ -78,17 +81,17 @@ impl Host {
         let database = open_database(&root).await?;
         let mailboxes = open_mailboxes(database.clone(), limits).await?;
         let program = std::env::current_exe().doing("find this program")?;
-        let catalogue = Catalogue::load(&root).await?;
+        let components = Components::open(&root, database.clone()).await?;
         // On the mesh before anybody can connect: a message for an agent that has not started
         // yet must find its mailbox.
         let kept = registry.daemons.iter();
-        let agents = kept.filter(|e| catalogue.adapter(e.harness()).is_ok()).filter_map(peer);
+        let agents = kept.filter_map(peer);
         let mesh_config = MeshConfig {
             audit: root.audit(),
             agents: agents.collect(),
             ..MeshConfig::in_directory(root.broker_socket().parent().unwrap_or(root.path()))
         };
-        let mesh = Mesh::start(mesh_config, mailboxes.clone(), catalogue.routing_policy())
+        let mesh = Mesh::start(mesh_config, mailboxes.clone(), components.routing_policy())
             .await
             .doing("join the local mesh")?;
         let (sessions, orphans) = Sessions::new(SessionsConfig {
@@ -108,7 +111,7 @@ impl Host {
             root,
             started,
             default_harness: settings.text("harness").to_owned(),
-            catalogue,
+            components,
             mailboxes,
             mesh,
             sessions,
@@ -125,6 +128,42 @@ impl Host {
     pub async fn bring_up_kept_agents(self: &Arc<Self>) {
         let entries = self.registry.lock().await.daemons.clone();
         join_all(entries.iter().map(|entry| self.bring_up(entry))).await;
+    }
+
+    /// Follows what a person does to the components; for ever.
+    pub async fn follow_components(self: Arc<Self>) {
+        let mut changes = self.components.changes();
+        let watching = tokio::spawn(Arc::clone(&self.components).watch());
+        while changes.changed().await.is_ok() {
+            self.renew_sessions().await;
+        }
+        watching.abort();
+    }
+
+    /// Gives every session the adapter that is in force now, for its next start, and those agents a
+    /// session whose harness was not there.
+    async fn renew_sessions(&self) {
+        let entries = self.registry.lock().await.daemons.clone();
+        for entry in &entries {
+            let session = entry.id().parse().ok().and_then(|id: AgentId| self.sessions.get(&id));
+            match (session, self.agent_config(entry)) {
+                (Some(session), Ok(config)) => {
+                    if let Err(error) = session.configure(config).await {
+                        tracing::debug!(agent = entry.id(), %error, "is being removed");
+                    }
+                }
+                (None, Ok(_)) => {
+                    self.is_usable_again(entry);
+                    self.bring_up(entry).await;
+                }
+                // A session without its adapter keeps the one it has.
+                (_, Err(_)) => {}
+            }
+        }
+    }
+
+    fn is_usable_again(&self, entry: &Entry) {
+        self.unusable.lock().unwrap_or_else(PoisonError::into_inner).remove(&entry.id());
     }
 
     async fn bring_up(&self, entry: &Entry) {
@@ -169,21 +208,27 @@ impl Host {
 
     /// Gives an agent its session.
     async fn prepare(&self, entry: &Entry) -> Result<Session, Problem> {
-        let adapter = self.catalogue.adapter(entry.harness())?.clone();
-        let config = AgentConfig {
+        let config = self.agent_config(entry)?;
+        let added = self.sessions.add(config).await;
+        added.doing(format!("prepare the session of {}", entry.name()))
+    }
+
+    /// What a session needs to know of an agent, with the adapter that is in force now.
+    fn agent_config(&self, entry: &Entry) -> Result<AgentConfig, Problem> {
+        let adapter = self.components.adapter(entry.harness())?;
+        Ok(AgentConfig {
             id: agent_id(&entry.id())?,
             name: entry.name(),
             cwd: PathBuf::from(&entry.cwd),
+            programs: self.components.programs(&adapter, &entry.settings),
+            variables: self.components.variables(&adapter, &entry.settings),
             adapter,
-            programs: self.catalogue.programs(entry.harness()),
             model: entry.model.clone(),
             mesh: Some(self.mesh_access(&entry.id())),
             settings: serde_json::to_string(&entry.settings).doing("read its settings")?,
             environment: Vec::new(),
             keep_running: true,
-        };
-        let added = self.sessions.add(config).await;
-        added.doing(format!("prepare the session of {}", entry.name()))
+        })
     }
 
     fn mesh_access(&self, agent: &str) -> MeshAccess {
@@ -215,6 +260,7 @@ impl Host {
     /// What runs, and how it is.
     pub async fn status(&self) -> api::Status {
         let entries = self.registry.lock().await.daemons.clone();
+        let agents: Vec<_> = entries.iter().map(|entry| self.describe(entry)).collect();
         api::Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
@@ -229,18 +275,19 @@ impl Host {
                 .to_owned(),
                 socket: self.root.broker_socket().display().to_string(),
                 peers: self.mesh.peers().await.len(),
-                policy: self.catalogue.policy_id().to_owned(),
+                policy: self.policy_names(),
             },
             unread: self.mailboxes.waiting(&AgentId::person()),
             held: self.mailboxes.held().map_or(0, |held| held.len()),
-            agents: entries.iter().map(|entry| self.describe(entry)).collect(),
+            questions: agents.iter().map(|agent| agent.questions.len()).sum(),
+            agents,
         }
     }
 
     /// Every harness, and whether it is installed.
     pub async fn harnesses(&self) -> api::Harnesses {
-        let asked = self.catalogue.adapters().map(|adapter| async move {
-            let (program, version) = self.sessions.installed(adapter, &[]).await;
+        let asked = self.components.adapters().into_iter().map(|adapter| async move {
+            let (program, version) = self.sessions.installed(&adapter, &[]).await;
             api::Harness {
                 description: adapter.describe().clone(),
                 installed: program.map(|path| path.display().to_string()),
@@ -250,20 +297,14 @@ impl Host {
         api::Harnesses { harnesses: join_all(asked).await }
     }
 
-    /// Every component.
-    pub fn components(&self) -> Vec<api::Component> {
-        self.catalogue.components()
+    /// The components of this machine.
+    pub fn components(&self) -> &Components {
+        &self.components
     }
 
-    /// One component.
-    pub fn component(&self, id: &str) -> Result<api::Component, Problem> {
-        self.catalogue.component(id)
-    }
-
-    /// Gives a component that failed too often another chance. Held messages stay held: a person
-    /// decides about them.
-    pub fn restart_component(&self, id: &str) -> Result<api::Component, Problem> {
-        self.catalogue.restart(id)
+    /// The routing policies in force, in order.
+    fn policy_names(&self) -> String {
+        self.components.chain().iter().map(|link| link.id.as_str()).collect::<Vec<_>>().join(", ")
     }
 
     /// Asks the daemon to stop.

@@ -3,10 +3,10 @@
 
 mod api;
 mod attach;
-mod catalogue;
 mod cli;
 mod client;
 mod commands;
+mod components;
 mod config;
 mod control;
 mod demo_agent;
@@ -72,7 +72,7 @@ fn run(cli: Cli) -> Result<(), Problem> {
         match cli.command {
             Command::Serve => serve::serve(&root, started).await,
             Command::Mcp => mcp::serve(&root).await,
-            Command::CompileComponents => catalogue::compile(&root).await,
+            Command::CompileComponents => components::compile(&root).await,
             command => commands::run(&root, &cli.global, command).await,
         }
     });

@@ -5,7 +5,10 @@ use std::io::Write;
 
 use serde::Serialize;
 
-use crate::problem::{Problem, While};
+use crate::{
+    problem::{Problem, While},
+    render::safe,
+};
 
 /// Prints an answer: as JSON if asked for, else as the text that `human` makes of it.
 pub fn answer<T: Serialize>(
@@ -46,8 +49,8 @@ pub fn problem(problem: &Problem, json: bool) {
         eprintln!("{error}");
         return;
     }
-    eprintln!("error: {problem}");
+    eprintln!("error: {}", safe(problem.message()));
     if let Some(hint) = problem.hint_text() {
-        eprintln!("hint: {hint}");
+        eprintln!("hint: {}", safe(hint));
     }
 }

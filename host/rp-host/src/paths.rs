@@ -73,6 +73,36 @@ impl StateRoot {
         self.host().join("cache.key")
     }
 
+    /// The folder a person drops components into.
+    pub fn components(&self) -> PathBuf {
+        self.host().join("components")
+    }
+
+    /// Copies of those components that are in force.
+    pub fn components_in_force(&self) -> PathBuf {
+        self.host().join("components.in-force")
+    }
+
+    /// What was granted to components.
+    pub fn grants(&self) -> PathBuf {
+        self.host().join("grants.toml")
+    }
+
+    /// Which routing policies decide, in which order, and their settings.
+    pub fn policy_settings(&self) -> PathBuf {
+        self.host().join("policy.toml")
+    }
+
+    /// What the machine's administrator forbids. Another file can be named where there is none in
+    /// the usual place.
+    pub fn system_policy(&self) -> PathBuf {
+        let usual = PathBuf::from("/etc/rp-host/components.toml");
+        match std::env::var_os("RP_HOST_SYSTEM_POLICY") {
+            Some(other) if !usual.exists() => other.into(),
+            _ => usual,
+        }
+    }
+
     /// Logs of the daemon and of each component.
     pub fn logs(&self) -> PathBuf {
         self.host().join("logs")

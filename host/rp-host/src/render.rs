@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use rp_protocol::session::QuestionEnd;
+
 /// A table with a header line; columns are as wide as their widest cell.
 pub fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     let mut widths: Vec<usize> = header.iter().map(|cell| cell.chars().count()).collect();
@@ -44,6 +46,16 @@ pub fn duration(ms: u64) -> String {
 /// `1 agent`, `2 agents`.
 pub fn count(number: usize, thing: &str) -> String {
     if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
+}
+
+/// How a question came to be no longer open.
+pub fn settled_in_words(how: &QuestionEnd) -> String {
+    match how {
+        QuestionEnd::Answered { by, words, .. } => format!("answered by {by}: {words}"),
+        QuestionEnd::Withdrawn => "withdrawn".to_owned(),
+        QuestionEnd::Expired => "expired".to_owned(),
+        QuestionEnd::Lost => "lost: what asked it ended".to_owned(),
+    }
 }
 
 /// Text from somewhere else, made safe for a terminal: control characters other than line

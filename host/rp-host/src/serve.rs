@@ -44,6 +44,7 @@ pub async fn serve(root: &StateRoot, started: Instant) -> Result<(), Problem> {
     let listener = control::listen(&socket)?;
     // Only now: the tools of an agent connect as soon as it runs. What comes meanwhile waits.
     host.bring_up_kept_agents().await;
+    tokio::spawn(Arc::clone(&host).follow_components());
     // Readiness for a service manager; without one nobody listens and nothing happens.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     tracing::info!(

@@ -1,6 +1,7 @@
 //! The task that owns one agent's session: it alone talks to the process, the adapter and
 //! the mailbox of the agent.
 
+mod asking;
 mod ending;
 mod turns;
 
@@ -18,14 +19,17 @@ use tokio::{
 };
 
 use crate::{
+    actor::asking::Asked,
+    answers::Said,
     commands::{Asker, Commands, harness_failure},
     delivery::{Conversation, Delivery},
     history::History,
     memory::Memory,
     process::{Happening, Launcher, Place, Process, StartError, now_ms},
+    questions::{Change, Questions},
     restart::{Ended, Restarts},
     run::{Cause, Run},
-    session::{AgentConfig, Request},
+    session::{AgentConfig, Given, Request},
     status::{Phase, Status},
     version::Versions,
 };
@@ -38,6 +42,7 @@ pub(crate) struct Host {
     pub(crate) versions: Versions,
     pub(crate) database: Database,
     pub(crate) mailboxes: Mailboxes,
+    pub(crate) questions: Questions,
 }
 
 /// One agent's session.
@@ -58,8 +63,12 @@ pub(crate) struct Actor {
     resume_failures: u32,
     relaunches: Vec<Instant>,
     run: Option<Run>,
+    /// Questions that are not over, oldest first.
+    asked: Vec<Asked>,
     /// Events that no client has seen yet.
     unpublished: Vec<Event>,
+    /// Changes of questions that are to be on disk before those events are seen.
+    changes: Vec<Change>,
     stop_waiters: Vec<oneshot::Sender<()>>,
     start_waiters: Vec<oneshot::Sender<Result<(), Failure>>>,
     closing: Vec<oneshot::Sender<()>>,
@@ -119,7 +128,9 @@ impl Actor {
             resume_failures: 0,
             relaunches: Vec::new(),
             run: None,
+            asked: Vec::new(),
             unpublished: Vec::new(),
+            changes: Vec::new(),
             stop_waiters: Vec::new(),
             start_waiters: Vec::new(),
             closing: Vec::new(),
@@ -129,6 +140,7 @@ impl Actor {
 
     /// Serves the session until it is closed.
     pub(crate) async fn run(mut self) {
+        self.tell_left_open();
         let arrivals = self.host.mailboxes.arrivals(&self.agent.id);
         while !(self.closed && self.run.is_none()) {
             let arrival = arrivals.notified();
@@ -162,7 +174,21 @@ impl Actor {
 
     async fn serve(&mut self, request: Request) {
         match request {
-            Request::Command(command, reply) => self.give(&command, Asker::Client(reply)).await,
+            Request::Command(Command::Answer { question, answer }, reply) => {
+                let by = "an API client".to_owned();
+                self.answer_question(Given { question, said: Said::Exact(answer), by }, reply)
+                    .await;
+            }
+            Request::Command(command, reply) => {
+                self.give(&command, Asker::Client(reply)).await;
+            }
+            Request::Answer(given, reply) => self.answer_question(given, reply).await,
+            Request::Prompt(prompt, number, reply) => {
+                let command = Command::Prompt(prompt);
+                if let Some(given) = self.give(&command, Asker::Client(reply)).await {
+                    let _ = number.send(given);
+                }
+            }
             Request::Configure(agent) => self.agent = *agent,
             Request::Start(reply) => match &self.run {
                 Some(run) if run.is_asked_to_end() => self.start_waiters.push(reply),
@@ -277,7 +303,7 @@ impl Actor {
     /// The version that the program of this launch prints.
     async fn version(&mut self, spec: &LaunchSpec) -> Result<Option<String>, NotStarted> {
         let description = self.agent.adapter.describe();
-        if description.program.is_empty() {
+        if description.program.is_empty() || description.version_args.is_empty() {
             return Ok(None);
         }
         let environment: Vec<_> = self.agent.environment.iter().chain(&spec.env).cloned().collect();
@@ -302,6 +328,7 @@ impl Actor {
             );
         }
         LaunchRequest {
+            launch: uuid::Uuid::new_v4().simple().to_string(),
             cwd: self.agent.cwd.to_string_lossy().into_owned(),
             agent: self.agent.name.clone(),
             model: self.agent.model.clone(),
@@ -317,7 +344,9 @@ impl Actor {
             agent: self.agent.id.as_str(),
             cwd: &self.agent.cwd,
             environment: &self.agent.environment,
+            component: self.agent.adapter.id(),
             programs: &self.agent.programs,
+            variables: &self.agent.variables,
             install: &self.agent.adapter.describe().install,
         };
         self.host.launcher.start(spec, place)

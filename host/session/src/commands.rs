@@ -17,6 +17,8 @@ pub(crate) type Outcome = Result<Reply, Failure>;
 pub(crate) enum Asker {
     /// A client.
     Client(oneshot::Sender<Outcome>),
+    /// A client that answers this question.
+    Answer(String, oneshot::Sender<Outcome>),
     /// The delivery of messages: the command is a prompt with a batch of them.
     Delivery,
     /// The delivery of messages: the command reads the conversation, to see which of them

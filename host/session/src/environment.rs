@@ -40,6 +40,27 @@ pub(crate) fn add_launch(
     environment.insert(MARKER.into(), run.into());
 }
 
+/// Whether a variable can make a program run something else than itself: where programs and their
+/// libraries are looked for, and what interpreters load first.
+pub(crate) fn decides_what_runs(name: &str) -> bool {
+    const NAMES: &[&str] = &[
+        "PATH",
+        "NODE_OPTIONS",
+        "NODE_PATH",
+        "PYTHONPATH",
+        "PYTHONHOME",
+        "PYTHONSTARTUP",
+        "PERL5LIB",
+        "PERL5OPT",
+        "RUBYOPT",
+        "RUBYLIB",
+        "BASH_ENV",
+        "ENV",
+        "SHELL",
+    ];
+    NAMES.contains(&name) || name.starts_with("LD_") || name.starts_with("DYLD_")
+}
+
 /// Puts the private folder in the place of `{dir}`.
 pub(crate) fn fill_in(text: &str, folder: &str) -> String {
     text.replace("{dir}", folder)

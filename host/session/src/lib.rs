@@ -4,9 +4,12 @@
 //! [`Sessions`] holds all of the machine, [`Session`] is the handle on one. Behind it, one
 //! task per agent (`actor`) owns the agent's [`process`], its adapter and its side of the
 //! mailbox (`delivery`); everybody else asks it through a bounded queue. What it hears goes
-//! into the [`History`], where any number of readers follow at their own pace.
+//! into the [`History`], where any number of readers follow at their own pace. What it asks
+//! a person is in [`Questions`].
 
 mod actor;
+mod answer;
+pub mod answers;
 mod commands;
 mod delivery;
 mod environment;
@@ -17,6 +20,7 @@ mod inbound;
 mod memory;
 mod private;
 pub mod process;
+mod questions;
 mod record;
 pub mod restart;
 mod run;
@@ -29,6 +33,7 @@ pub mod version;
 
 pub use environment::HOST_PROGRAM;
 pub use history::{History, HistoryItem, HistoryLimits, HistoryReader, Recorded};
+pub use questions::{AskedQuestion, Questions, Settled};
 pub use record::{Orphan, end_orphans};
 pub use session::{AgentConfig, Session};
 pub use sessions::{Sessions, SessionsConfig, SessionsError};

@@ -24,7 +24,7 @@ use tokio::{
 };
 
 use crate::{
-    environment::{HOST_PROGRAM, add_launch, fill_in, find_program, inherited},
+    environment::{HOST_PROGRAM, add_launch, decides_what_runs, fill_in, find_program, inherited},
     framing::{DiagnosticLines, DiagnosticRate, LINE_LIMIT, LineSplitter, Piece},
     private,
     record::{RunRecord, remove},
@@ -67,8 +67,12 @@ pub struct Place<'a> {
     pub cwd: &'a Path,
     /// Environment variables on top of the host's.
     pub environment: &'a [(String, String)],
+    /// The component that launches it.
+    pub component: &'a str,
     /// The programs that may be launched, by name.
     pub programs: &'a [String],
+    /// The variables that a launch may set although they decide what runs.
+    pub variables: &'a [String],
     /// How to install the harness, in one line.
     pub install: &'a str,
 }
@@ -80,7 +84,9 @@ pub enum StartError {
     #[error("the program `{program}` was not found on PATH")]
     ProgramMissing { program: String, install: String },
     #[error("the adapter may not run the program `{program}`")]
-    NotGranted { program: String },
+    NotGranted { program: String, component: String },
+    #[error("the adapter may not set {variable}, which decides what its program runs")]
+    VariableNotGranted { variable: String, component: String },
     #[error("the folder {} does not exist", path.display())]
     FolderMissing { path: PathBuf },
     #[error("the private launch files could not be written: {0}")]
@@ -95,9 +101,12 @@ impl StartError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::ProgramMissing { install, .. } => Some(install.clone()),
-            Self::NotGranted { program } => {
-                Some(format!("grant the component `run = [\"{program}\"]`"))
-            }
+            Self::NotGranted { program, component } => Some(format!(
+                "`rp-host component grant {component} run={program}`, if its manifest asks for that"
+            )),
+            Self::VariableNotGranted { variable, component } => Some(format!(
+                "`rp-host component grant {component} env={variable}`, if its manifest asks for that; or set it in the agent's own settings"
+            )),
             Self::FolderMissing { .. } => {
                 Some("create the folder again or remove the agent".to_owned())
             }
@@ -159,7 +168,18 @@ impl Launcher {
     /// See [`StartError`]; nothing is left behind.
     pub fn start(&self, spec: &LaunchSpec, place: Place<'_>) -> Result<Process, StartError> {
         if !place.programs.contains(&spec.program) {
-            return Err(StartError::NotGranted { program: spec.program.clone() });
+            return Err(StartError::NotGranted {
+                program: spec.program.clone(),
+                component: place.component.to_owned(),
+            });
+        }
+        let names = spec.env.iter().map(|(name, _)| name);
+        let mut powerful = names.filter(|name| decides_what_runs(name));
+        if let Some(variable) = powerful.find(|name| !place.variables.contains(name)) {
+            return Err(StartError::VariableNotGranted {
+                variable: variable.clone(),
+                component: place.component.to_owned(),
+            });
         }
         if !place.cwd.is_dir() {
             return Err(StartError::FolderMissing { path: place.cwd.to_owned() });

@@ -4,11 +4,12 @@ use std::path::PathBuf;
 
 use rp_engine::Adapter;
 use rp_mesh::AgentId;
-use rp_protocol::session::{Command, Failure, MeshAccess, Reply};
+use rp_protocol::session::{Command, Failure, MeshAccess, Prompt, Reply};
 use rp_store::StoreError;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
+    answers::Said,
     commands::{Outcome, harness_failure},
     history::{History, HistoryReader},
     status::Status,
@@ -30,6 +31,9 @@ pub struct AgentConfig {
     pub adapter: Adapter,
     /// The programs the adapter was granted to run, by name.
     pub programs: Vec<String>,
+    /// The environment variables a launch may set although they decide what runs: those the adapter
+    /// was granted, and those the person set.
+    pub variables: Vec<String>,
     /// The model to start with.
     pub model: Option<String>,
     /// How it reaches the mesh.
@@ -43,9 +47,21 @@ pub struct AgentConfig {
     pub keep_running: bool,
 }
 
+/// An answer that is given to a question.
+pub(crate) struct Given {
+    /// The question's id.
+    pub(crate) question: String,
+    pub(crate) said: Said,
+    /// Who gives it, in words.
+    pub(crate) by: String,
+}
+
 /// What the handle asks of the session's task.
 pub(crate) enum Request {
     Command(Command, oneshot::Sender<Outcome>),
+    Answer(Given, oneshot::Sender<Outcome>),
+    /// A prompt whose number in the session's events is told.
+    Prompt(Prompt, oneshot::Sender<u64>, oneshot::Sender<Outcome>),
     Start(oneshot::Sender<Result<(), Failure>>),
     Stop(oneshot::Sender<()>),
     Restart(oneshot::Sender<Result<(), Failure>>),
@@ -111,6 +127,17 @@ impl Session {
         self.ask(|reply| Request::Command(command, reply)).await?
     }
 
+    /// Answers a question; `by` says who does, in words such as `the command line`. Returns once
+    /// the harness has taken it.
+    ///
+    /// # Errors
+    /// Somebody else was first, the question is over or takes no such answer, or what the harness
+    /// or its adapter says.
+    pub async fn answer(&self, question: &str, said: Said, by: &str) -> Result<(), Failure> {
+        let given = Given { question: question.to_owned(), said, by: by.to_owned() };
+        self.ask(|reply| Request::Answer(given, reply)).await?.map(drop)
+    }
+
     /// Starts the process unless it runs, with all its restarts left. Returns once it runs.
     ///
     /// # Errors
@@ -147,7 +174,7 @@ impl Session {
         self.ask(Request::Close).await
     }
 
-    async fn ask<T>(
+    pub(crate) async fn ask<T>(
         &self,
         request: impl FnOnce(oneshot::Sender<T>) -> Request,
     ) -> Result<T, Failure> {
@@ -157,6 +184,6 @@ impl Session {
     }
 }
 
-fn removed() -> Failure {
+pub(crate) fn removed() -> Failure {
     harness_failure("the session was removed", None)
 }

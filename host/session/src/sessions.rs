@@ -8,6 +8,7 @@ use std::{
 };
 
 use rp_mesh::{AgentId, Mailboxes};
+use rp_protocol::session::Failure;
 use rp_store::{Database, StoreError};
 use tokio::{
     sync::{mpsc, watch},
@@ -17,9 +18,11 @@ use tokio::{
 
 use crate::{
     actor::{Actor, Host},
+    answers::Said,
     history::{History, HistoryLimits},
     memory::Memory,
     process::Launcher,
+    questions::Questions,
     record::{Orphan, end_orphans},
     session::{AgentConfig, REQUESTS, Session},
     status::Status,
@@ -95,6 +98,7 @@ impl Sessions {
                 timing: config.timing,
             },
             versions: Versions::default(),
+            questions: Questions::open(config.database.clone()).await?,
             database: config.database,
             mailboxes: config.mailboxes,
         };
@@ -138,6 +142,26 @@ impl Sessions {
         self.lock().running.get(agent).map(|running| running.session.clone())
     }
 
+    /// What the agents ask a person, and what became of that.
+    #[must_use]
+    pub fn questions(&self) -> &Questions {
+        &self.host.questions
+    }
+
+    /// Answers a question of any session: see [`Session::answer`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn answer(&self, question: &str, said: Said, by: &str) -> Result<(), Failure> {
+        let waits = |session: &Session| {
+            session.status.borrow().questions.iter().any(|open| open.id == question)
+        };
+        match self.list().into_iter().find(waits) {
+            Some(session) => session.answer(question, said, by).await,
+            None => Err(self.host.questions.refusal(question)),
+        }
+    }
+
     /// All sessions, in no order.
     #[must_use]
     pub fn list(&self) -> Vec<Session> {
@@ -159,6 +183,7 @@ impl Sessions {
         if forget {
             History::forget(&self.host.database, agent.as_str()).await?;
             Memory::forget(&self.host.database, agent.as_str()).await?;
+            self.host.questions.forget(agent).await?;
         }
         Ok(running.is_some())
     }
@@ -173,6 +198,9 @@ impl Sessions {
         let description = adapter.describe();
         let program = self.host.launcher.find(&description.program, environment);
         let Some(path) = &program else { return (None, None) };
+        if description.version_args.is_empty() {
+            return (program, None);
+        }
         let version = self
             .host
             .versions

@@ -79,6 +79,8 @@ fn place<'a>(cwd: &'a Path, programs: &[&str]) -> Place<'a> {
         agent: "0123abcd",
         cwd,
         environment: &[],
+        component: "test",
+        variables: &[],
         programs: programs.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>().leak(),
         install: "apt install it",
     }
@@ -191,6 +193,35 @@ async fn a_missing_program_is_named_with_the_way_to_install_it() {
     assert_eq!(error.hint().unwrap(), "apt install it");
     assert!(error.is_permanent());
     assert_eq!(bench.records(), [] as [PathBuf; 0]);
+}
+
+#[tokio::test]
+async fn a_variable_that_decides_what_runs_is_only_set_where_that_was_granted() {
+    let folder = tempfile::tempdir().unwrap();
+    let launcher = launcher(folder.path());
+    let with = |name: &str| LaunchSpec {
+        env: vec![(name.to_owned(), "/tmp/evil".to_owned())],
+        ..sh("echo ran")
+    };
+    let place = place(folder.path(), &["sh"]);
+    for name in ["PATH", "LD_PRELOAD", "NODE_OPTIONS"] {
+        let refused = launcher.start(&with(name), place).unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            format!("the adapter may not set {name}, which decides what its program runs")
+        );
+        assert_eq!(
+            refused.hint().unwrap(),
+            format!(
+                "`rp-host component grant test env={name}`, if its manifest asks for that; or set it in the agent's own settings"
+            )
+        );
+    }
+    let granted = ["NODE_OPTIONS".to_owned()];
+    let place = Place { variables: &granted, ..place };
+    let mut process = launcher.start(&with("NODE_OPTIONS"), place).unwrap();
+    assert_eq!(follow(&mut process).await.0.lines, ["ran"]);
+    launcher.start(&with("MESH_AGENT"), place).unwrap();
 }
 
 #[tokio::test]

@@ -15,14 +15,15 @@ use std::{
     time::Duration,
 };
 
-use rp_engine::{Adapter, Engine, EngineConfig, Limits};
+use rp_engine::{Adapter, Code, Engine, EngineConfig, Limits};
 use rp_mesh::{AgentId, Incoming, MailboxLimits, Mailboxes, Origin, Stage};
 use rp_protocol::session::{
-    Answer, Command, Event, Exit, FailureKind, Prompt, QuestionKind, Reply, TurnEnd, Urgency,
+    Answer, Command, Event, Exit, FailureKind, Prompt, QuestionEnd, QuestionKind, Reply, TurnEnd,
+    Urgency,
 };
 use rp_session::{
-    AgentConfig, HistoryItem, HistoryLimits, HistoryReader, Phase, Session, Sessions,
-    SessionsConfig, Status, Timing, restart::RestartPolicy,
+    AgentConfig, AskedQuestion, HistoryItem, HistoryLimits, HistoryReader, Phase, Session,
+    Sessions, SessionsConfig, Status, Timing, answers::Said, restart::RestartPolicy,
 };
 use rp_store::Database;
 use serde_json::value::RawValue;
@@ -40,6 +41,7 @@ accept() { say "{\"type\":\"accepted\",\"id\":\"$id\"}"; }
 refuse() { say "{\"type\":\"refused\",\"id\":\"$id\",\"error\":\"not now\"}"; }
 begin() { say '{"type":"turn-started"}'; say "{\"type\":\"prompt-seen\",\"id\":\"$id\"}"; }
 end() { say '{"type":"turn-ended","how":"completed"}'; }
+settled() { say '{"type":"question-settled","question":"k1"}'; }
 ready() { say '{"type":"ready","protocol":1}'; }
 touch heard
 echo $$ >> started
@@ -90,6 +92,7 @@ impl Bench {
             name: "tester".to_owned(),
             cwd,
             programs: vec![adapter.describe().program.clone()],
+            variables: Vec::new(),
             adapter,
             model: None,
             mesh: None,
@@ -220,7 +223,7 @@ async fn adapter(id: &str) -> Adapter {
         limits: Limits::default(),
     });
     let wasm = fs::read(folder.join(format!("{id}.wasm"))).unwrap();
-    engine.unwrap().load_adapter(id, wasm).await.unwrap().remove(0)
+    engine.unwrap().load_adapter(Code::new(id, wasm)).await.unwrap().remove(0)
 }
 
 fn prompt(text: &str) -> Command {
@@ -302,6 +305,43 @@ async fn a_prompt_makes_a_turn_that_can_be_followed() {
 }
 
 #[tokio::test]
+async fn an_answer_is_what_the_agent_says_in_the_turn_of_the_prompt() {
+    let bench = Bench::demo(
+        r#"ready; next; accept; next; accept
+        say '{"type":"turn-started"}'
+        say '{"type":"prompt-seen","id":"1"}'
+        say '{"type":"message","message":"m1","text":"to another prompt"}'
+        end; begin
+        say '{"type":"message","message":"m2","text":"let me see"}'
+        say '{"type":"message","message":"m3","text":"it is done"}'
+        end; next"#,
+    )
+    .await;
+    bench.session.start().await.unwrap();
+    bench.session.command(prompt("earlier")).await.unwrap();
+    let answer = bench.session.answer_to("is it done?".to_owned()).await;
+    assert_eq!(answer, Ok("it is done".to_owned()));
+}
+
+#[tokio::test]
+async fn an_answer_that_cannot_come_any_more_is_not_waited_for() {
+    let bench = Bench::demo("ready; next; accept; exit 3").await;
+    bench.session.start().await.unwrap();
+    let failure = bench.session.answer_to("hello?".to_owned()).await.unwrap_err();
+    assert_eq!(failure.message, "the agent's process ended before it answered");
+
+    let bench = Bench::demo("ready; next; accept; begin; kill -9 $$").await;
+    bench.session.start().await.unwrap();
+    let failure = bench.session.answer_to("hello?".to_owned()).await.unwrap_err();
+    assert!(failure.message.starts_with("the agent's turn failed"), "{failure}");
+
+    let bench = Bench::demo("ready; next; refuse; next").await;
+    bench.session.start().await.unwrap();
+    let failure = bench.session.answer_to("hello?".to_owned()).await.unwrap_err();
+    assert_eq!((failure.kind, failure.message.as_str()), (FailureKind::Refused, "not now"));
+}
+
+#[tokio::test]
 async fn who_commands_a_stopped_session_is_told_how_to_start_it() {
     let bench = Bench::demo(OBEDIENT).await;
     let failure = bench.session.command(prompt("x")).await.unwrap_err();
@@ -372,7 +412,159 @@ async fn a_question_is_open_until_somebody_answers_it() {
     let answered = fs::read_to_string(bench.file("answered")).unwrap();
     assert!(answered.contains("Deny") && answered.lines().count() == 1, "{answered}");
     let late = bench.session.command(answer("Allow")).await.unwrap_err();
-    assert_eq!(late.kind, FailureKind::NotFound, "the first answer counts: {late}");
+    assert_eq!(late.kind, FailureKind::Refused, "the first answer counts: {late}");
+}
+
+/// The one question that is open.
+async fn open_question(bench: &Bench) -> String {
+    let mut watch = bench.session.watch();
+    let asked = watch.wait_for(|status| !status.questions.is_empty());
+    let asked = tokio::time::timeout(PATIENCE, asked).await.unwrap().unwrap();
+    asked.questions[0].id.clone()
+}
+
+/// A session of Pi in which `Allow?` is open, and the id of that question.
+async fn pi_asks() -> (Bench, String) {
+    let bench = Bench::pi().await;
+    fs::write(bench.file("ask"), "").unwrap();
+    bench.session.start().await.unwrap();
+    bench.idle().await;
+    bench.session.command(prompt("go")).await.unwrap();
+    let id = open_question(&bench).await;
+    (bench, id)
+}
+
+/// A demo agent that asks this, and what it does then.
+fn asking(question: &str, then: &str) -> String {
+    format!("ready; next; accept; begin; say '{question}'; {then}")
+}
+
+const MAY_I: &str =
+    r#"{"type":"question","question":"k1","title":"May I?","kind":{"type":"confirm"}}"#;
+
+#[tokio::test]
+async fn of_many_answers_given_at_once_one_counts_and_the_others_are_told_whose() {
+    let (bench, id) = pi_asks().await;
+    let mut answering = tokio::task::JoinSet::new();
+    for client in 0..16 {
+        let (session, id) = (bench.session.clone(), id.clone());
+        answering.spawn(async move {
+            let said = Said::Words(if client % 2 == 0 { "allow" } else { "2" }.to_owned());
+            (client, session.answer(&id, said, &format!("client {client}")).await)
+        });
+    }
+    let (won, lost): (Vec<_>, Vec<_>) =
+        answering.join_all().await.into_iter().partition(|(_, outcome)| outcome.is_ok());
+    assert_eq!((won.len(), lost.len()), (1, 15));
+    let winner = format!("question {id} was already answered by client {} at ", won[0].0);
+    for (_, outcome) in lost {
+        let refused = outcome.unwrap_err();
+        assert_eq!(refused.kind, FailureKind::Refused);
+        assert!(refused.message.starts_with(&winner), "{refused}");
+    }
+    bench.idle().await;
+    assert_eq!(fs::read_to_string(bench.file("answered")).unwrap().lines().count(), 1);
+}
+
+#[tokio::test]
+async fn an_answer_that_does_not_fit_is_refused_and_the_question_stays_open() {
+    let (bench, id) = pi_asks().await;
+    for (said, shown) in [
+        (Said::Words("maybe".to_owned()), "maybe"),
+        (Said::Exact(Answer::Confirm { yes: true }), "yes"),
+        (Said::Exact(Answer::Choice { choice: "allow".to_owned() }), "allow"),
+    ] {
+        let refused = bench.session.answer(&id, said, "a test").await.unwrap_err();
+        assert_eq!(refused.kind, FailureKind::Invalid);
+        assert_eq!(refused.message, format!("\"{shown}\" does not answer question {id}"));
+        assert_eq!(refused.hint.unwrap(), "its answers are 1 (Allow), 2 (Deny)");
+    }
+    let said = Said::Words("allow".to_owned());
+    bench.session.answer(&id, said, "a test").await.unwrap();
+    bench.idle().await;
+}
+
+#[tokio::test]
+async fn a_question_is_lost_with_its_process_and_withdrawn_by_an_abort() {
+    let bench = Bench::demo(&asking(MAY_I, "next; exit 3")).await;
+    let mut reader = bench.session.events_after(0);
+    bench.session.start().await.unwrap();
+    bench.session.command(prompt("x")).await.unwrap();
+    let id = open_question(&bench).await;
+    // Its own next line, whatever it is, ends it.
+    let _ = bench.session.command(Command::Abort).await;
+    let settled = find(&mut reader, |event| matches!(event, Event::QuestionSettled { .. })).await;
+    let lost = Event::QuestionSettled { question: id.clone(), how: Some(QuestionEnd::Lost) };
+    assert_eq!(settled, lost);
+    let late = bench.sessions.answer(&id, Said::Words("yes".to_owned()), "a test").await;
+    let late = late.unwrap_err().message;
+    assert!(late.starts_with(&format!("question {id} was lost at ")), "{late}");
+    bench.sessions.remove(&bench.agent.id, true).await.unwrap();
+    assert_eq!(bench.sessions.questions().list(true).unwrap(), [], "they go with their agent");
+
+    let (bench, _) = pi_asks().await;
+    let mut reader = bench.session.events_after(0);
+    let _ = bench.session.command(Command::Abort).await;
+    let settled = find(&mut reader, |event| matches!(event, Event::QuestionSettled { .. })).await;
+    let Event::QuestionSettled { how, .. } = settled else { panic!("{settled:?}") };
+    assert_eq!(how, Some(QuestionEnd::Withdrawn));
+}
+
+#[tokio::test]
+async fn an_answer_that_the_harness_refuses_leaves_the_question_open() {
+    let bench = Bench::demo(&asking(MAY_I, "next; refuse; next; settled; accept; end; next")).await;
+    bench.session.start().await.unwrap();
+    bench.session.command(prompt("x")).await.unwrap();
+    let id = open_question(&bench).await;
+    let yes = || Said::Words("yes".to_owned());
+    let refused = bench.session.answer(&id, yes(), "one").await.unwrap_err();
+    assert_eq!(refused.message, "not now");
+    bench.session.answer(&id, yes(), "another").await.unwrap();
+    let asked = bench.sessions.questions().get(&id).unwrap().unwrap();
+    let Some(QuestionEnd::Answered { by, .. }) = asked.settled.map(|settled| settled.how) else {
+        panic!("not answered")
+    };
+    assert_eq!(by, "another");
+}
+
+#[tokio::test]
+async fn a_question_that_expires_is_settled_also_when_the_harness_says_nothing() {
+    // It expires as it is asked: how long anything takes here does not matter.
+    let question = MAY_I.replace("\"kind\"", "\"expires_ms\":0,\"kind\"");
+    for then in ["settled; end; next", "next"] {
+        let bench = Bench::demo(&asking(&question, then)).await;
+        let mut reader = bench.session.events_after(0);
+        bench.session.start().await.unwrap();
+        bench.session.command(prompt("x")).await.unwrap();
+        let asked = find(&mut reader, |event| matches!(event, Event::Question(_))).await;
+        let Event::Question(asked) = asked else { panic!("{asked:?}") };
+        let settled = find(&mut reader, |event| matches!(event, Event::QuestionSettled { .. }));
+        let expired =
+            Event::QuestionSettled { question: asked.id.clone(), how: Some(QuestionEnd::Expired) };
+        assert_eq!(settled.await, expired, "{then}");
+        let late = bench.sessions.answer(&asked.id, Said::Words("yes".to_owned()), "a test").await;
+        let late = late.unwrap_err().message;
+        assert!(late.starts_with(&format!("question {} expired at ", asked.id)), "{late}");
+    }
+}
+
+#[tokio::test]
+async fn a_harness_that_asks_and_asks_is_ended() {
+    let questions: Vec<_> = (0..300).map(|n| MAY_I.replace("k1", &format!("k{n}"))).collect();
+    let bench = Bench::demo(&asking(&questions.join("\n"), "next")).await;
+    let mut reader = bench.session.events_after(0);
+    bench.session.start().await.unwrap();
+    bench.session.command(prompt("x")).await.unwrap();
+    let notice = find(&mut reader, |event| matches!(event, Event::Notice { .. })).await;
+    let Event::Notice { text, .. } = notice else { panic!("{notice:?}") };
+    assert_eq!(text, "the harness asked more than 256 questions");
+    find(&mut reader, |event| matches!(event, Event::TurnEnded { .. })).await;
+    let ends = bench.sessions.questions().list(true).unwrap();
+    assert_eq!(ends.len(), 256);
+    let is_lost = |asked: &AskedQuestion| {
+        asked.settled.as_ref().is_some_and(|settled| settled.how == QuestionEnd::Lost)
+    };
+    assert!(ends.iter().all(is_lost));
 }
 
 // ---- starting and starting again
@@ -474,7 +666,7 @@ async fn garbage_is_noticed_and_survived() {
     .await;
     let mut reader = bench.session.events_after(0);
     bench.session.start().await.unwrap();
-    notice(&mut reader, "makes no sense").await;
+    notice(&mut reader, "is no message").await;
     bench.idle().await;
     assert_eq!(bench.session.command(prompt("x")).await, Ok(Reply::Done));
 }

@@ -35,6 +35,12 @@ impl Check {
         }
     }
 
+    /// The process runs, perhaps another one than before.
+    pub fn starting(&mut self) {
+        self.exited = false;
+        self.relaunching = false;
+    }
+
     /// The process is gone; what follows is the last the adapter says of it.
     pub fn exiting(&mut self) {
         self.exited = true;

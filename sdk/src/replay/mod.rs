@@ -8,12 +8,16 @@
 //!
 //! The result is a text to keep beside the recording ([`golden`]), and a list of broken
 //! promises: those that hold for every adapter are checked on the way ([`check`]).
+//! [`replay_folder`] does this for all recordings of a harness, which `cases.json` beside them
+//! names.
 
 pub mod check;
+mod folder;
 pub mod golden;
 mod recording;
 mod render;
 mod run;
 
-pub use recording::{Case, Direction, Line, cases, exit_of, read};
-pub use run::{Replay, Translation, Translator, replay};
+pub use folder::replay_folder;
+pub use recording::{Case, Direction, Line, cases, read};
+pub use run::{Recording, Replay, Translation, Translator, replay};

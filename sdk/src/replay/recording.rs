@@ -40,6 +40,27 @@ pub struct Case {
     pub exit: CaseExit,
 }
 
+impl Case {
+    /// What stood behind this option when the harness was started.
+    #[must_use]
+    pub fn value_of(&self, option: &str) -> Option<String> {
+        let at = self.argv.iter().position(|argument| argument == option)?;
+        self.argv.get(at + 1).cloned()
+    }
+
+    /// How the process ended, as an adapter is told.
+    #[must_use]
+    pub fn how_it_ended(&self) -> Exit {
+        match (self.exit.code, self.exit.signal.as_deref()) {
+            (Some(code), _) => Exit::Code(code),
+            (None, Some("SIGHUP")) => Exit::Signal(1),
+            (None, Some("SIGINT")) => Exit::Signal(2),
+            (None, Some("SIGTERM")) => Exit::Signal(15),
+            (None, _) => Exit::Signal(9),
+        }
+    }
+}
+
 /// How a recorded process ended.
 #[derive(Debug, Clone, Deserialize)]
 pub struct CaseExit {
@@ -85,16 +106,4 @@ pub fn read(path: &Path) -> Result<Vec<Line>, String> {
                 .map_err(|error| format!("{}:{}: {error}", path.display(), at + 1))
         })
         .collect()
-}
-
-/// How the recorded process ended, as an adapter is told.
-#[must_use]
-pub fn exit_of(case: &Case) -> Exit {
-    match (case.exit.code, case.exit.signal.as_deref()) {
-        (Some(code), _) => Exit::Code(code),
-        (None, Some("SIGHUP")) => Exit::Signal(1),
-        (None, Some("SIGINT")) => Exit::Signal(2),
-        (None, Some("SIGTERM")) => Exit::Signal(15),
-        (None, _) => Exit::Signal(9),
-    }
 }

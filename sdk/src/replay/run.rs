@@ -5,10 +5,10 @@ use std::collections::VecDeque;
 use serde_json::Value;
 
 use super::check::Check;
-use super::recording::{Direction, Line};
+use super::recording::{Case, Direction, Line};
 use super::render;
 use crate::Adapter;
-use crate::interface::{Command, Effect, Exit, LaunchRequest};
+use crate::interface::{Command, Effect, LaunchRequest};
 
 /// A recorder that wrote right after what it saw may have been faster than an adapter that
 /// holds something back for a moment. So alarms that are due this soon ring before the next
@@ -25,6 +25,13 @@ pub trait Translator {
     /// the answer to the other.
     fn stands_for(&self, written: &Value, recorded: &Value) -> bool {
         written.get("type") == recorded.get("type")
+    }
+
+    /// The members of a line that hold an id. In what the harness writes, an id that the recorder
+    /// chose is replaced by the one that the adapter chose in its place: one that is text
+    /// wherever it stands, any other only in a member `id` of the line itself.
+    fn ids(&self) -> &[&str] {
+        &["id"]
     }
 }
 
@@ -46,17 +53,24 @@ pub struct Replay {
     pub problems: Vec<String>,
 }
 
-/// Feeds a recording to a new session of the adapter, from its start to its exit.
-pub fn replay<A: Adapter>(
-    request: LaunchRequest,
-    lines: &[Line],
-    exit: &Exit,
-    exit_at_ms: u64,
-    translator: &dyn Translator,
-) -> Replay {
+/// A recording, made ready for an adapter.
+#[derive(Debug)]
+pub struct Recording<T> {
+    /// A launch that asks for what the recorder asked for.
+    pub request: LaunchRequest,
+    /// The lines, as if the adapter's habits had been the recorder's.
+    pub lines: Vec<Line>,
+    /// Reads what the recorder wrote.
+    pub translator: T,
+}
+
+/// Feeds a recording to a new session of the adapter, from its start to the exit that `case`
+/// tells of.
+pub fn replay<A: Adapter, T: Translator>(case: &Case, recording: Recording<T>) -> Replay {
+    let Recording { request, lines, translator } = recording;
     let mut player = Player {
         adapter: A::new(request),
-        translator,
+        translator: &translator,
         text: String::new(),
         check: Check::default(),
         now: 0,
@@ -67,12 +81,12 @@ pub fn replay<A: Adapter>(
         recorded: VecDeque::new(),
         ids: Vec::new(),
     };
-    player.play(lines);
-    player.pass_time_until(exit_at_ms + player.delay);
-    let effects = player.adapter.exited(exit);
-    player.say(&render::exit(exit));
+    player.play(&lines);
+    player.pass_time_until(case.exit.at_ms + player.delay);
+    let exit = case.how_it_ended();
+    player.adapter.exited(&exit);
     player.check.exiting();
-    player.take(effects);
+    player.aloud(&render::exit(&exit));
     player.check.finish();
     Replay { text: player.text, problems: player.check.problems }
 }
@@ -98,9 +112,8 @@ struct Player<'a, A> {
 
 impl<A: Adapter> Player<'_, A> {
     fn play(&mut self, lines: &[Line]) {
-        self.say("started");
-        let effects = self.adapter.started();
-        self.take(effects);
+        self.adapter.started();
+        self.aloud("started");
         for line in lines {
             self.pass_time_until(line.at_ms + self.delay);
             if line.dir == Direction::In {
@@ -110,8 +123,8 @@ impl<A: Adapter> Player<'_, A> {
                 Direction::In => self.input(&line.line),
                 Direction::Out => self.output(&line.line),
                 Direction::Err => {
-                    let effects = self.adapter.diagnostics(&line.line);
-                    self.quietly("err", effects);
+                    self.adapter.diagnostics(&line.line);
+                    self.quietly("err");
                 }
             }
         }
@@ -132,8 +145,8 @@ impl<A: Adapter> Player<'_, A> {
         while let Some(at) = self.alarm.filter(|at| *at <= until) {
             self.now = at;
             self.alarm = None;
-            let effects = self.adapter.wake();
-            self.quietly("wake", effects);
+            self.adapter.wake();
+            self.quietly("wake");
         }
     }
 
@@ -151,43 +164,73 @@ impl<A: Adapter> Player<'_, A> {
         }
         self.recorded.push_back(recorded);
         self.commands += 1;
-        self.say(&render::command(self.commands, &command));
+        let what = render::command(self.commands, &command);
         self.check.command(self.commands, &command);
-        let effects = self.adapter.command(self.commands, command);
-        self.take(effects);
+        self.adapter.command(self.commands, command);
+        self.aloud(&what);
     }
 
     fn output(&mut self, line: &str) {
-        let line = self.with_our_id(line);
-        let effects = self.adapter.output(line.as_bytes());
-        self.quietly(&render::output(&line), effects);
+        let line = self.with_our_ids(line);
+        self.adapter.output(line.as_bytes());
+        self.quietly(&render::output(&line));
     }
 
-    /// The recorder's id in an answer becomes the adapter's.
-    fn with_our_id(&self, line: &str) -> String {
-        let answer: Value = serde_json::from_str(line).unwrap_or_default();
-        let Some(id) = answer.get("id").map(Value::to_string) else {
-            return line.to_owned();
-        };
-        match self.ids.iter().rev().find(|(theirs, _)| *theirs == id) {
+    /// The recorder's ids become the adapter's; of one that was used twice, the last use counts.
+    fn with_our_ids(&self, line: &str) -> String {
+        let told: Value = serde_json::from_str(line).unwrap_or_default();
+        let own_id = told.get("id").filter(|id| !id.is_string()).map(Value::to_string);
+        let own = self.ids.iter().rev().find(|(theirs, _)| Some(theirs) == own_id.as_ref());
+        match own {
             Some((theirs, ours)) => {
                 line.replacen(&format!("\"id\":{theirs}"), &format!("\"id\":{ours}"), 1)
             }
-            None => line.to_owned(),
+            None => self.with_our_texts(line),
         }
+    }
+
+    /// All at once: the adapter may have chosen what the recorder chose for something else.
+    fn with_our_texts(&self, line: &str) -> String {
+        let texts = || self.ids.iter().rev().filter(|(theirs, _)| theirs.starts_with('"'));
+        let mut ours = String::with_capacity(line.len());
+        let mut rest = line;
+        while let Some(at) = rest.find('"') {
+            let (before, quoted) = rest.split_at(at);
+            ours.push_str(before);
+            let found = texts().find_map(|(theirs, own)| Some((own, quoted.strip_prefix(theirs)?)));
+            let (text, behind) = match found {
+                Some((own, behind)) => (own.as_str(), behind),
+                None => quoted.split_at(1),
+            };
+            ours.push_str(text);
+            rest = behind;
+        }
+        ours.push_str(rest);
+        ours
     }
 
     fn same(&mut self, recorded: &Value, written: &Value) {
-        if let (Some(theirs), Some(ours)) = (recorded.get("id"), written.get("id")) {
-            self.ids.push((theirs.to_string(), ours.to_string()));
+        for name in self.translator.ids() {
+            if let (Some(theirs), Some(ours)) = (recorded.get(name), written.get(name)) {
+                self.ids.push((theirs.to_string(), ours.to_string()));
+            }
         }
     }
 
-    fn quietly(&mut self, what: &str, effects: Vec<Effect>) {
+    /// Writes down what went in, if anything came of it.
+    fn quietly(&mut self, what: &str) {
+        let effects = self.adapter.effects().take();
         if !effects.is_empty() {
             self.say(what);
             self.take(effects);
         }
+    }
+
+    /// Writes down what went in, and what came of it.
+    fn aloud(&mut self, what: &str) {
+        let effects = self.adapter.effects().take();
+        self.say(what);
+        self.take(effects);
     }
 
     fn take(&mut self, effects: Vec<Effect>) {

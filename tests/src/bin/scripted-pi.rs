@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, io::Write};
 
 use anyhow::Result;
 use rp_tests::{
-    install::{self, PiHome, PiVersion},
+    home::Home,
+    install::{self, PiVersion},
     model::Model,
 };
 use tokio::io::AsyncReadExt;
@@ -14,7 +15,7 @@ use tokio::io::AsyncReadExt;
 async fn main() -> Result<()> {
     let pi = install::pi(PiVersion::V0_87_1)?;
     let model = Model::start().await?;
-    let home = PiHome::new(&model.url(), &pi)?;
+    let home = Home::new(&model.url(), &[pi])?;
     let environment: BTreeMap<_, _> = home.environment().into_iter().collect();
     writeln!(std::io::stdout(), "{}", serde_json::to_string(&environment)?)?;
     // Whoever started this holds the other end.

@@ -31,8 +31,14 @@ pub struct Source {
 /// Every first-party component.
 pub const SOURCES: &[Source] = &[
     Source { id: "pi", package: "rp-adapter-pi", folder: "adapters/pi" },
+    Source { id: "claude-code", package: "rp-adapter-claude-code", folder: "adapters/claude-code" },
+    Source { id: "codex", package: "rp-adapter-codex", folder: "adapters/codex" },
+    Source { id: "acp", package: "rp-adapter-acp", folder: "adapters/acp" },
     Source { id: "demo", package: "rp-adapter-demo", folder: "adapters/demo" },
     Source { id: "default", package: "rp-routing-default", folder: "components/routing/default" },
+    Source { id: "guarded", package: "rp-routing-guarded", folder: "components/routing/guarded" },
+    Source { id: "core", package: "rp-actions-core", folder: "components/actions/core" },
+    Source { id: "extras", package: "rp-actions-extras", folder: "components/actions/extras" },
 ];
 
 /// A component that was built.

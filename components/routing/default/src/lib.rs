@@ -6,6 +6,7 @@
 
 use rp_sdk::Policy;
 use rp_sdk::policy::{Decision, Facts, Wants};
+use rp_sdk::settings::expect_none;
 
 /// Delivers everything.
 #[derive(Debug)]
@@ -13,13 +14,8 @@ pub struct Deliver;
 
 impl Policy for Deliver {
     fn configure(settings: &str) -> Result<(Self, Wants), String> {
-        let settings: serde_json::Map<String, serde_json::Value> = serde_json::from_str(settings)
-            .map_err(|error| format!("the settings are not a JSON object: {error}"))?;
-        if settings.is_empty() {
-            return Ok((Deliver, Wants { bodies: false }));
-        }
-        let names: Vec<String> = settings.keys().map(|name| format!("`{name}`")).collect();
-        Err(format!("this policy has no settings, so it does not know {}", names.join(", ")))
+        expect_none(settings)?;
+        Ok((Deliver, Wants { bodies: false }))
     }
 
     fn decide(&mut self, _facts: &Facts) -> Decision {
@@ -33,7 +29,7 @@ rp_sdk::export_policy!(Deliver);
 #[allow(clippy::unwrap_used, reason = "a test that fails panics")]
 mod tests {
     use super::*;
-    use rp_sdk::policy::example::facts;
+    use rp_sdk::testing::policy::facts;
 
     #[test]
     fn an_empty_object_is_accepted_and_no_bodies_are_asked_for() {

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rp_engine::Limits;
+use rp_engine::{Code, Limits};
 
 use crate::fixture::{Guest, Place, engine};
 
@@ -20,7 +20,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 /// Loads a component in an engine of its own, as a new process would.
 async fn load(folder: &Path, key: [u8; 32], guest: &Guest) {
     let engine = engine(folder, key, Limits::default());
-    engine.load_adapter("test", guest.build()).await.unwrap();
+    engine.load_adapter(Code::new("test", guest.build())).await.unwrap();
 }
 
 /// The only pair in the cache: compiled code and its record.
@@ -95,7 +95,7 @@ async fn the_pair_of_one_component_does_not_stand_in_for_another() {
     load(place.folder.path(), [7; 32], &guest).await;
     let (code, record) = pair(&place);
     let mine = engine(place.folder.path(), [7; 32], Limits::default());
-    mine.load_adapter("test", evil.build()).await.err().unwrap();
+    mine.load_adapter(Code::new("test", evil.build())).await.err().unwrap();
     let other = files(&place.cache())
         .into_iter()
         .find(|path| path.extension().unwrap() == "cwasm" && *path != code)

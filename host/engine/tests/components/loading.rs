@@ -1,13 +1,13 @@
 //! Files that are not what they are loaded for.
 
-use rp_engine::{Limits, LoadError, NoStore};
+use rp_engine::{Code, Limits, LoadError, NoStore};
 use std::sync::Arc;
 use wit_parser::Resolve;
 
 use crate::fixture::{Guest, Place, ZEROES, encode};
 
 async fn refused(wasm: Vec<u8>) -> String {
-    Place::new().engine.load_adapter("test", wasm).await.err().unwrap().to_string()
+    Place::new().engine.load_adapter(Code::new("test", wasm)).await.err().unwrap().to_string()
 }
 
 #[tokio::test]
@@ -23,8 +23,12 @@ async fn a_policy_is_not_an_adapter() {
 async fn an_adapter_is_not_a_policy() {
     let place = Place::new();
     let adapter = Guest::adapter().build();
-    let error =
-        place.engine.load_policy("test", adapter, "{}", Arc::new(NoStore)).await.err().unwrap();
+    let error = place
+        .engine
+        .load_policy(Code::new("test", adapter), "{}", Arc::new(NoStore))
+        .await
+        .err()
+        .unwrap();
     assert_eq!(
         error.to_string(),
         "the component is not a routing policy: it imports rp:session/types@0.1.0, and it may \
@@ -89,14 +93,14 @@ async fn a_damaged_component_does_not_compile() {
         *byte ^= 0x55;
     }
     let place = Place::new();
-    let error = place.engine.load_adapter("test", wasm).await.err().unwrap();
+    let error = place.engine.load_adapter(Code::new("test", wasm)).await.err().unwrap();
     assert!(matches!(error, LoadError::Compile(_) | LoadError::Truncated), "{error:?}");
 }
 
 #[tokio::test]
 async fn a_file_that_is_too_large_is_not_looked_at() {
     let place = Place::with(Limits { component_bytes: 1000, ..Limits::default() });
-    let error = place.engine.load_adapter("test", vec![0; 1001]).await.err().unwrap();
+    let error = place.engine.load_adapter(Code::new("test", vec![0; 1001])).await.err().unwrap();
     assert_eq!(error.to_string(), "the component is too large: 1001 bytes, and 1000 are allowed");
 }
 

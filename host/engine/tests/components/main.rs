@@ -9,8 +9,10 @@
     reason = "a test that fails panics"
 )]
 
+mod actions;
 mod cache;
 mod fixture;
+mod guest;
 mod limits;
 mod loading;
 mod log;

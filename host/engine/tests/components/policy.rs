@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use rp_engine::{CallError, KeyValue, Limits, StoreFailure};
+use rp_engine::{CallError, Code, KeyValue, Limits, StoreFailure};
 use rp_protocol::routing::Decision;
 
 use crate::fixture::{FACTS, Guest, Place};
@@ -29,8 +29,8 @@ async fn a_policy_decides_and_sees_the_facts() {
     assert!(!policy.wants_bodies());
     assert_eq!(policy.decide(&FACTS), Ok(Decision::Deliver));
 
-    // The facts' `to` is at 60: after the direction, the sender of 48 bytes and the list.
-    let echo = deny("(i32.load offset=60 (local.get $0))", "(i32.load offset=64 (local.get $0))");
+    // The facts' `to` is at 64: after the direction, the sender of 52 bytes and the list.
+    let echo = deny("(i32.load offset=64 (local.get $0))", "(i32.load offset=68 (local.get $0))");
     let policy = place.policy(&Guest::policy().body("decide", &echo)).await.unwrap();
     assert_eq!(policy.decide(&FACTS), Ok(Decision::Deny("reviewer".into())));
 }
@@ -185,9 +185,9 @@ fn storing() -> Guest {
 }
 
 /// Storage with room for a number of keys.
-struct Shelf {
-    room: usize,
-    items: Mutex<BTreeMap<String, Vec<u8>>>,
+pub struct Shelf {
+    pub room: usize,
+    pub items: Mutex<BTreeMap<String, Vec<u8>>>,
 }
 
 impl KeyValue for Shelf {
@@ -220,7 +220,11 @@ async fn a_policy_stores_what_its_owner_lets_it_store() {
     let place = Place::new();
     let shelf = Arc::new(Shelf { room: 1, items: Mutex::default() });
     let storage: Arc<dyn KeyValue> = shelf.clone();
-    let policy = place.engine.load_policy("test", storing().build(), "{}", storage).await.unwrap();
+    let policy = place
+        .engine
+        .load_policy(Code::new("test", storing().build()), "{}", storage)
+        .await
+        .unwrap();
     assert_eq!(policy.decide(&FACTS), Ok(Decision::Deny("stored".into())));
     assert_eq!(shelf.get("key"), Ok(Some(b"value".to_vec())));
     assert_eq!(policy.decide(&FACTS), Ok(Decision::Deny("1".into())), "it is full");
@@ -251,8 +255,11 @@ impl KeyValue for Slow {
 #[tokio::test]
 async fn time_in_which_a_policy_does_not_compute_is_not_held_against_it() {
     let place = Place::new();
-    let policy =
-        place.engine.load_policy("test", storing().build(), "{}", Arc::new(Slow)).await.unwrap();
+    let policy = place
+        .engine
+        .load_policy(Code::new("test", storing().build()), "{}", Arc::new(Slow))
+        .await
+        .unwrap();
     assert_eq!(policy.decide(&FACTS), Ok(Decision::Deny("stored".into())));
 }
 

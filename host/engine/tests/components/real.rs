@@ -7,14 +7,19 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use rp_engine::{Adapter, AdapterSession, NoStore};
+use rp_engine::{Adapter, AdapterSession, Code, NoStore};
 use rp_protocol::{
+    actions::{Progress, Step},
     routing::Decision,
-    session::{Command, Effect, Event, Exit, Framing, Prompt, Reply, TurnEnd, Urgency},
+    session::{
+        Command, Effect, Event, Exit, Failure, FailureKind, Framing, Model, ModelRef, Prompt,
+        Reply, State, TurnEnd, Urgency,
+    },
 };
 use serde::Deserialize;
+use serde_json::json;
 
-use crate::fixture::{FACTS, Place, request};
+use crate::fixture::{FACTS, Place, context, request};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -33,7 +38,7 @@ fn wasm(id: &str) -> Vec<u8> {
 
 async fn adapter(place: &Place, id: &str) -> Adapter {
     let wasm = tokio::task::block_in_place(|| wasm(id));
-    place.engine.load_adapter(id, wasm).await.unwrap().remove(0)
+    place.engine.load_adapter(Code::new(id, wasm)).await.unwrap().remove(0)
 }
 
 /// What the harness wrote in a recorded run.
@@ -155,6 +160,57 @@ async fn a_line_of_16_mib_passes_the_pi_adapter() {
 async fn the_default_policy_delivers() {
     let place = Place::new();
     let wasm = tokio::task::block_in_place(|| wasm("default"));
-    let policy = place.engine.load_policy("default", wasm, "{}", Arc::new(NoStore)).await.unwrap();
+    let policy = place
+        .engine
+        .load_policy(Code::new("default", wasm), "{}", Arc::new(NoStore))
+        .await
+        .unwrap();
     assert_eq!(policy.decide(&FACTS), Ok(Decision::Deliver));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_core_actions_give_commands_and_say_what_came_of_it() {
+    let place = Place::new();
+    let wasm = tokio::task::block_in_place(|| wasm("core"));
+    let core = place.engine.load_actions(Code::new("core", wasm), Arc::new(NoStore)).await.unwrap();
+    let names: Vec<_> = core.list().iter().map(|action| action.name.as_str()).collect();
+    assert_eq!(names, ["compact", "new-session", "set-model", "set-thinking", "list-models"]);
+    assert!(core.imports().iter().all(|name| name.starts_with("rp:")), "no WASI");
+
+    let mut context = context();
+    context.parameters.insert("instructions".into(), json!("keep the plan"));
+    let command = Command::Compact { instructions: Some("keep the plan".into()) };
+    let steps = Progress::Steps { steps: vec![Step::Command { command }] };
+    assert_eq!(core.run("compact", &context, &[]).await.unwrap(), Ok(steps));
+    let finished = Progress::Finished { text: "scout has a shorter context now".into() };
+    assert_eq!(core.run("compact", &context, &[Ok(Reply::Done)]).await.unwrap(), Ok(finished));
+    let refused = Failure {
+        kind: FailureKind::Unsupported,
+        message: "it cannot do that".into(),
+        hint: Some("use another harness".into()),
+    };
+    let failed = core.run("compact", &context, &[Err(refused.clone())]).await.unwrap();
+    assert_eq!(failed, Err(refused));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_core_actions_see_the_state_and_the_models() {
+    let place = Place::new();
+    let wasm = tokio::task::block_in_place(|| wasm("core"));
+    let core = place.engine.load_actions(Code::new("core", wasm), Arc::new(NoStore)).await.unwrap();
+    let model = Model {
+        reference: ModelRef { provider: "local".into(), id: "small".into() },
+        name: "Small".into(),
+        reasoning: true,
+        vision: false,
+        context_window: Some(4096),
+    };
+    let mut context = context();
+    context.state = State { model: Some(model.clone()), ..State::default() };
+    let replies = [Ok(Reply::Models { models: vec![model] })];
+    let text = "models of scout:\n* local/small  Small, thinks, 4096 tokens".to_owned();
+    assert_eq!(
+        core.run("list-models", &context, &replies).await.unwrap(),
+        Ok(Progress::Finished { text })
+    );
 }

@@ -37,10 +37,7 @@ impl Asking<'_> {
 
     pub(super) async fn send(&self, send: Send) -> Result<(), Problem> {
         let body = match &send.body {
-            Some(json) => serde_json::from_str(json).map_err(|error| {
-                Problem::usage(format!("--body is not JSON: {error}"))
-                    .hint("leave out --body to send plain text")
-            })?,
+            Some(json) => json_body(json)?,
             None => Value::String(text_of(&send.text)?),
         };
         let client = self.daemon_running().await?;
@@ -177,6 +174,14 @@ fn held_block(held: &api::HeldMessage) -> String {
         safe(&held.reason),
         safe(&body).replace('\n', "\n  ")
     )
+}
+
+/// What `--body` says.
+pub(super) fn json_body(json: &str) -> Result<Value, Problem> {
+    serde_json::from_str(json).map_err(|error| {
+        Problem::usage(format!("--body is not JSON: {error}"))
+            .hint("leave out --body to send plain text")
+    })
 }
 
 /// A message that reached nobody is a failure of `send`.

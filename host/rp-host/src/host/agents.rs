@@ -1,7 +1,5 @@
 //! The agents this machine keeps: their registry, their sessions and what these are told.
 
-use std::sync::PoisonError;
-
 use futures_util::{Stream, stream};
 use rp_mesh::AgentId;
 use rp_protocol::session::{Command, Failure, FailureKind, Reply};
@@ -29,7 +27,7 @@ impl Host {
         Ok(self.describe(&self.entry(id).await?))
     }
 
-    async fn entry(&self, id: &str) -> Result<Entry, Problem> {
+    pub(super) async fn entry(&self, id: &str) -> Result<Entry, Problem> {
         let registry = self.registry.lock().await;
         registry.daemons.iter().find(|entry| entry.id() == id).cloned().ok_or_else(|| {
             Problem::failed(format!("no agent has the id {id}"))
@@ -68,8 +66,8 @@ impl Host {
     /// its harness is there: what is wrong is in its state.
     pub async fn create(&self, create: api::Create) -> Result<api::Agent, Problem> {
         let harness = create.harness.unwrap_or_else(|| self.default_harness.clone());
-        let adapter = self.catalogue.adapter(&harness)?;
-        let (program, _) = self.sessions.installed(adapter, &[]).await;
+        let adapter = self.components.adapter(&harness)?;
+        let (program, _) = self.sessions.installed(&adapter, &[]).await;
         let description = adapter.describe();
         if program.is_none() && !description.program.is_empty() {
             return Err(Problem::failed(format!(
@@ -124,8 +122,7 @@ impl Host {
         self.mesh.leave(&id);
         self.mailboxes.remove(&id).await.doing(format!("empty the mailbox of {}", entry.name()))?;
         self.tokens.forget(&entry.id());
-        let mut unusable = self.unusable.lock().unwrap_or_else(PoisonError::into_inner);
-        unusable.remove(&entry.id());
+        self.is_usable_again(entry);
         Ok(())
     }
 
@@ -155,7 +152,7 @@ impl Host {
         .await
     }
 
-    fn session(&self, entry: &Entry) -> Result<Session, Problem> {
+    pub(super) fn session(&self, entry: &Entry) -> Result<Session, Problem> {
         let id = agent_id(&entry.id())?;
         self.sessions.get(&id).ok_or_else(|| {
             let why = self.why_unusable(&entry.id());

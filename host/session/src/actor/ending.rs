@@ -54,9 +54,7 @@ impl Actor {
 
     /// Settles what clients would otherwise see open for ever.
     fn close_turn(&mut self, run: &Run) {
-        for question in std::mem::take(&mut self.status.questions) {
-            self.unpublished.push(Event::QuestionSettled { question: question.id });
-        }
+        self.lose_questions();
         if run.working {
             self.unpublished.push(Event::TurnEnded { how: TurnEnd::Failed });
         }

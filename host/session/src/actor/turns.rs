@@ -19,9 +19,6 @@ use crate::{
     status::Phase,
 };
 
-/// Open questions that are listed in the status.
-const QUESTIONS: usize = 256;
-
 impl Actor {
     pub(super) async fn happened(&mut self, happening: Happening) {
         match happening {
@@ -104,7 +101,7 @@ impl Actor {
     }
 
     /// Ends the process, because it cannot go on.
-    fn break_off(&mut self, reason: String) {
+    pub(super) fn break_off(&mut self, reason: String) {
         self.notice(Severity::Error, reason.clone());
         self.end(Cause::Broken(reason));
     }
@@ -151,16 +148,8 @@ impl Actor {
         }
         match &event {
             Event::State(state) => self.note_state(state),
-            Event::Question(question) => {
-                let questions = &mut self.status.questions;
-                questions.retain(|open| open.id != question.id);
-                if questions.len() < QUESTIONS {
-                    questions.push(question.clone());
-                }
-            }
-            Event::QuestionSettled { question } => {
-                self.status.questions.retain(|open| open.id != *question);
-            }
+            Event::Question(question) => return self.asked(question.clone()),
+            Event::QuestionSettled { question, .. } => return self.settled_by_harness(question),
             Event::Usage(usage) => self.status.usage = Some(usage.clone()),
             _ => {}
         }
@@ -190,6 +179,7 @@ impl Actor {
                 (true, true) => Phase::Working,
             };
         }
+        self.keep_changes().await;
         let events = join_pieces(std::mem::take(&mut self.unpublished));
         self.history.append(events, now_ms()).await;
         self.published.send_if_modified(|shown| {
@@ -203,12 +193,14 @@ impl Actor {
 
     // ---- commands
 
-    /// Gives the adapter a command; whoever asks hears of its outcome, whatever happens.
-    pub(super) async fn give(&mut self, command: &Command, asker: Asker) {
+    /// Gives the adapter a command; whoever asks hears of its outcome, whatever happens. Tells
+    /// its number when the adapter was given it.
+    pub(super) async fn give(&mut self, command: &Command, asker: Asker) -> Option<u64> {
         let turns = match &self.run {
             Some(run) if run.is_open() => run.turns,
             _ => {
-                return self.answer(asker, Err(self.not_running()));
+                self.answer(asker, Err(self.not_running()));
+                return None;
             }
         };
         let is_batch = matches!(asker, Asker::Delivery);
@@ -218,6 +210,7 @@ impl Actor {
                     self.delivery.offered(number);
                 }
                 self.call(Call::Command(number, command)).await;
+                Some(number)
             }
             Err(asker) => {
                 let failure = Failure {
@@ -226,6 +219,7 @@ impl Actor {
                     hint: None,
                 };
                 self.answer(asker, Err(failure));
+                None
             }
         }
     }
@@ -264,6 +258,10 @@ impl Actor {
         let gone = self.run.as_ref().is_none_or(|run| run.gone);
         match (asker, outcome) {
             (Asker::Client(client), outcome) => drop(client.send(outcome)),
+            (Asker::Answer(question, client), outcome) => {
+                self.answer_came_out(&question, outcome.is_ok());
+                drop(client.send(outcome));
+            }
             (Asker::Delivery, Ok(_)) => self.delivery.accepted(&mut self.memory),
             (Asker::Delivery | Asker::Doubt, Err(_)) if gone => {}
             (Asker::Delivery, Err(failure)) => {
@@ -319,7 +317,7 @@ impl Actor {
         });
         run.unwrap_or_default()
             .into_iter()
-            .chain([self.commands.next_deadline(), self.restart_at])
+            .chain([self.commands.next_deadline(), self.restart_at, self.next_expiry()])
             .flatten()
             .min()
     }
@@ -336,6 +334,7 @@ impl Actor {
             let _ = self.launch().await;
             return;
         }
+        self.expire_questions(now);
         if is_due(self.delivery.next_deadline()) {
             self.delivery.wait_is_over();
         }

@@ -1,0 +1,474 @@
+//! The components of this machine: those that ship with the program and those a person added.
+//!
+//! A package goes in force in steps, and a failure at any of them changes nothing: it is read
+//! (`rp_packages`), held to the machine's rules, compiled, linked and tried (`loading`), held to what
+//! the person granted, copied, and swapped in. Sessions keep the adapter they began with; new ones
+//! get the new one. What is in force is only ever the copy, so that whatever happens to the folder
+//! the person fills, the last good version stays.
+
+mod chain;
+mod changes;
+mod loading;
+mod report;
+mod storage;
+mod watching;
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+};
+
+use rp_engine::{Actions, Adapter, Policy};
+use rp_mesh::RoutingPolicy;
+use rp_packages::{Decision, Digest, Grants, Package, Publisher, Shelf, SystemPolicy};
+use rp_protocol::component::{ComponentId, Manifest, Permit, SETTINGS_COMMAND};
+use rp_store::Database;
+use tokio::sync::{Mutex, watch};
+
+pub use self::chain::{Chain, ChainSettings, Link, Rehearsal};
+pub use self::changes::Choice;
+pub use self::loading::compile;
+use self::{
+    loading::{Loaded, Loader},
+    watching::Seen,
+};
+use crate::{
+    config::did_you_mean,
+    embedded::{COMPONENTS, Embedded},
+    paths::StateRoot,
+    problem::{Problem, While},
+};
+
+/// The settings of an agent for its adapter.
+type AgentSettings = serde_json::Map<String, serde_json::Value>;
+
+/// All components, in force or not.
+pub struct Components {
+    root: StateRoot,
+    database: Database,
+    loader: Loader,
+    shelf: Shelf,
+    chain: Arc<Chain>,
+    table: RwLock<Table>,
+    /// One change at a time.
+    rules: Mutex<Rules>,
+    changed: watch::Sender<u64>,
+}
+
+/// What everybody reads.
+#[derive(Default)]
+struct Table {
+    /// In force.
+    active: BTreeMap<ComponentId, Arc<Active>>,
+    /// Read and tried, and not in force.
+    waiting: BTreeMap<ComponentId, Waiting>,
+    /// What lies in the person's folder and cannot be used, by its name there.
+    refused: BTreeMap<String, Problem>,
+    /// What is wrong with the person's settings of policies.
+    chain_problem: Option<Problem>,
+}
+
+/// What decides whether a package goes in force.
+struct Rules {
+    grants: Grants,
+    system: SystemPolicy,
+    chain: ChainSettings,
+    seen: Seen,
+}
+
+/// A component in force.
+struct Active {
+    about: About,
+    permits: Vec<Permit>,
+    /// Settings of a policy.
+    settings: String,
+    loaded: Loaded,
+}
+
+/// What is known of a component without its code.
+#[derive(Clone)]
+struct About {
+    manifest: Manifest,
+    publisher: Publisher,
+    /// Of the package; a component that ships has none.
+    digest: Option<Digest>,
+    bytes: usize,
+    sha256: String,
+}
+
+/// A component that could be in force.
+struct Waiting {
+    about: About,
+    why: Why,
+}
+
+/// Why it is not.
+enum Why {
+    /// A person has not decided about these yet.
+    Pending(Vec<Permit>),
+    /// A person switched it off.
+    Disabled,
+}
+
+impl Components {
+    /// Loads what ships and what was in force before. Compiling is waited for only where nothing
+    /// works without it: what ships, and the routing policies.
+    pub async fn open(root: &StateRoot, database: Database) -> Result<Arc<Self>, Problem> {
+        let system = SystemPolicy::load(&root.system_policy()).map_err(refusal)?;
+        let grants = Grants::load(&root.grants()).map_err(refusal)?;
+        let chain = ChainSettings::load(&root.policy_settings());
+        let shelf = Shelf::open(root.components(), root.components_in_force());
+        let components = Arc::new(Components {
+            loader: Loader::new(root, database.clone())?,
+            shelf: shelf.doing("prepare the folders of components")?,
+            root: root.clone(),
+            database,
+            chain: Arc::default(),
+            table: RwLock::default(),
+            rules: Mutex::new(Rules {
+                grants,
+                system,
+                chain: chain.clone().unwrap_or_default(),
+                seen: Seen::default(),
+            }),
+            changed: watch::Sender::new(0),
+        });
+        components.loader.compile_what_ships().await;
+        components.load_all().await?;
+        if let Err(problem) = chain {
+            // Nobody knows which rules the person wants: nothing passes until that is mended.
+            let policy = Err(problem.to_string());
+            components.chain.replace(vec![Link { id: "policy.toml".to_owned(), policy }]);
+            components.write().chain_problem = Some(problem);
+        }
+        Ok(components)
+    }
+
+    async fn load_all(self: &Arc<Self>) -> Result<(), Problem> {
+        let shelf = self.shelf.clone();
+        let kept = tokio::task::spawn_blocking(move || shelf.kept()).await;
+        let kept = kept.doing("read the components")?.doing("read the components")?;
+        let rules = self.rules.lock().await;
+        let rules = Arc::new(&*rules);
+        let ships = COMPONENTS.iter().map(|embedded| {
+            let rules = Arc::clone(&rules);
+            async move { self.load_what_ships(&rules, embedded).await }
+        });
+        for loaded in futures_util::future::join_all(ships).await {
+            loaded?;
+        }
+        let added = kept.into_iter().filter_map(Result::ok).map(|package| {
+            let rules = Arc::clone(&rules);
+            async move {
+                let is_policy = package.manifest.kind == rp_protocol::component::Kind::Policy;
+                if !is_policy && !self.loader.is_compiled(&package.wasm) {
+                    return; // Found and compiled when the person's folder is looked at.
+                }
+                let id = package.manifest.id.clone();
+                if let Err(problem) = self.consider(&rules, &package).await {
+                    tracing::warn!(component = %id, %problem, "not in force any more");
+                }
+            }
+        });
+        futures_util::future::join_all(added).await;
+        self.rebuild_chain(&rules.chain);
+        Ok(())
+    }
+
+    /// Puts a component that ships in force, as far as the person lets it.
+    async fn load_what_ships(&self, rules: &Rules, embedded: &Embedded) -> Result<(), Problem> {
+        let manifest = Manifest::parse(embedded.manifest).doing("read a manifest")?;
+        let about = About::new(manifest, Publisher::BuiltIn, None, embedded.bytes);
+        let decision =
+            rules.grants.decide(&about.manifest, &Publisher::BuiltIn, false, &rules.system);
+        let Decision::Granted(permits) = decision else {
+            self.set_aside(Waiting { about, why: Why::of(decision) });
+            return Ok(());
+        };
+        let settings = rules.chain.of(about.manifest.id.as_str());
+        let loaded =
+            self.loader.load(&about.manifest, embedded.bytes.into(), &permits, &settings).await?;
+        self.swap_in(Active { about, permits, settings, loaded });
+        Ok(())
+    }
+
+    /// Takes a package as far as it gets: in force, or waiting for a person. An error leaves all
+    /// as it was.
+    async fn consider(&self, rules: &Rules, package: &Package) -> Result<(), Problem> {
+        let about = About::of(package);
+        let Manifest { id, .. } = &about.manifest;
+        let decision = self.decide(rules, package)?;
+        if matches!(decision, Decision::Disabled) {
+            self.set_aside(Waiting { about, why: Why::Disabled });
+            return Ok(());
+        }
+        let settings = rules.chain.of(id.as_str());
+        if let (Some(active), Decision::Granted(permits)) = (self.active(id), &decision)
+            && active.about.digest == about.digest
+            && active.permits == *permits
+            && active.settings == settings
+        {
+            return Ok(());
+        }
+        let loaded = self.try_out(package, &decision, &settings).await?;
+        match decision {
+            Decision::Granted(permits) => {
+                self.shelf.keep(package).doing(format!("keep a copy of {id}"))?;
+                tracing::info!(component = %id, version = %about.manifest.version, "in force");
+                self.swap_in(Active { about, permits, settings, loaded });
+            }
+            undecided => {
+                tracing::info!(component = %id, "waits for a grant");
+                self.set_aside(Waiting { about, why: Why::of(undecided) });
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the rules of the machine and of the person let a package run.
+    fn decide(&self, rules: &Rules, package: &Package) -> Result<Decision, Problem> {
+        let Package { manifest, publisher, .. } = package;
+        if let Some(reason) = rules.system.refuses(&manifest.id, publisher) {
+            return Err(Problem::failed(reason));
+        }
+        let takes_over = what_ships(&manifest.id).is_some();
+        match rules.grants.decide(manifest, publisher, takes_over, &rules.system) {
+            Decision::Impostor(reason) => Err(Problem::failed(reason)),
+            decision => Ok(decision),
+        }
+    }
+
+    /// Compiles, links and calls a component. One that is not granted anything yet is tried with
+    /// what it asks for, but without its storage: a person should be asked about something that
+    /// works.
+    async fn try_out(
+        &self,
+        package: &Package,
+        decision: &Decision,
+        settings: &str,
+    ) -> Result<Loaded, Problem> {
+        let manifest = &package.manifest;
+        self.loader.compile(&manifest.id, &package.wasm).await;
+        let permits = match decision {
+            Decision::Granted(permits) => permits.clone(),
+            _ => manifest.permits().into_iter().filter(|permit| permit.name() != "store").collect(),
+        };
+        let wasm = Arc::clone(&package.wasm);
+        let loaded = self.loader.load(manifest, wasm, &permits, settings).await?;
+        self.check_harnesses(&manifest.id, &loaded)?;
+        Ok(loaded)
+    }
+
+    /// No two adapters may drive harnesses of the same name.
+    fn check_harnesses(&self, id: &ComponentId, loaded: &Loaded) -> Result<(), Problem> {
+        let Loaded::Adapters(adapters) = loaded else { return Ok(()) };
+        let table = self.read();
+        for adapter in adapters {
+            let name = &adapter.describe().name;
+            let owner = table.active.iter().find(|(other, active)| {
+                *other != id && active.adapters().any(|taken| taken.describe().name == *name)
+            });
+            if let Some((owner, _)) = owner {
+                return Err(Problem::failed(format!(
+                    "the component {id} drives a harness {name}, and {owner} already does"
+                ))
+                .hint(format!("`rp-host component disable {owner}` makes room for it")));
+            }
+        }
+        Ok(())
+    }
+
+    fn swap_in(&self, active: Active) {
+        let id = active.about.manifest.id.clone();
+        let mut table = self.write();
+        table.waiting.remove(&id);
+        table.active.insert(id, Arc::new(active));
+        drop(table);
+        self.tell();
+    }
+
+    /// Has a component wait. What is in force of the same id stays, unless it is to stay off.
+    fn set_aside(&self, waiting: Waiting) {
+        let id = waiting.about.manifest.id.clone();
+        let mut table = self.write();
+        if matches!(waiting.why, Why::Disabled) {
+            table.active.remove(&id);
+        }
+        table.waiting.insert(id, waiting);
+        drop(table);
+        self.tell();
+    }
+
+    /// Puts the policies in force, in the order the person set.
+    fn rebuild_chain(&self, settings: &ChainSettings) {
+        let table = self.read();
+        let policies: BTreeMap<&str, (&Arc<Policy>, bool)> = table
+            .active
+            .iter()
+            .filter_map(|(id, active)| match &active.loaded {
+                Loaded::Policy(policy) => Some((id.as_str(), (policy, !active.about.ships()))),
+                _ => None,
+            })
+            .collect();
+        let order = settings.order(policies.iter().map(|(id, (_, is_added))| (*id, *is_added)));
+        let link = |id: String| {
+            let policy = policies.get(id.as_str()).map(|(policy, _)| Arc::clone(policy));
+            let policy = policy.ok_or_else(|| format!("there is no policy {id} in force"));
+            Link { id, policy }
+        };
+        self.chain.replace(order.into_iter().map(link).collect());
+    }
+
+    /// The adapter of a harness; the error names the closest ones.
+    pub fn adapter(&self, harness: &str) -> Result<Adapter, Problem> {
+        let adapters = self.adapters();
+        let found = adapters.iter().find(|adapter| adapter.describe().name == harness);
+        found.cloned().ok_or_else(|| {
+            let names: Vec<_> = adapters.iter().map(|a| a.describe().name.as_str()).collect();
+            let all = format!("the harnesses are {}", names.join(", "));
+            Problem::usage(format!("there is no harness {harness}")).hint(did_you_mean(
+                harness,
+                names.iter().copied(),
+                &all,
+            ))
+        })
+    }
+
+    /// The adapters of all harnesses, in the order of their names.
+    pub fn adapters(&self) -> Vec<Adapter> {
+        let table = self.read();
+        let all = table.active.values().flat_map(|active| active.adapters());
+        let mut adapters: Vec<Adapter> = all.cloned().collect();
+        adapters.sort_by(|a, b| a.describe().name.cmp(&b.describe().name));
+        adapters
+    }
+
+    /// The programs that an adapter may have started for an agent with these settings.
+    pub fn programs(&self, adapter: &Adapter, settings: &AgentSettings) -> Vec<String> {
+        let Some(active) = ComponentId::parse(adapter.id()).and_then(|id| self.active(&id)) else {
+            return Vec::new();
+        };
+        active.permits.iter().filter_map(|permit| program(permit, settings)).collect()
+    }
+
+    /// The environment variables that an adapter may set for an agent although they decide what
+    /// runs: those it was granted, and those the agent's own settings name under `env`.
+    pub fn variables(&self, adapter: &Adapter, settings: &AgentSettings) -> Vec<String> {
+        let own = settings.get("env").and_then(serde_json::Value::as_object);
+        let own = own.into_iter().flat_map(|own| own.keys().cloned());
+        let active = ComponentId::parse(adapter.id()).and_then(|id| self.active(&id));
+        let granted = active.iter().flat_map(|active| &active.permits);
+        let granted = granted.filter(|permit| permit.name() == "env");
+        own.chain(granted.filter_map(|permit| permit.value().map(str::to_owned))).collect()
+    }
+
+    /// The handlers of actions, in the order of their ids, each with what it may do.
+    pub fn actions(&self) -> Vec<(Vec<Permit>, Actions)> {
+        let table = self.read();
+        let handlers = table.active.values().filter_map(|active| match &active.loaded {
+            Loaded::Actions(actions) => Some((active.permits.clone(), actions.clone())),
+            _ => None,
+        });
+        handlers.collect()
+    }
+
+    /// The policies in force, as the mesh asks them.
+    pub fn routing_policy(&self) -> Arc<dyn RoutingPolicy> {
+        Arc::clone(&self.chain) as Arc<dyn RoutingPolicy>
+    }
+
+    /// The policies in force.
+    pub fn chain(&self) -> Arc<Vec<Link>> {
+        self.chain.links()
+    }
+
+    /// Tells whenever what is in force changed.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    fn tell(&self) {
+        self.changed.send_modify(|count| *count += 1);
+    }
+
+    fn active(&self, id: &ComponentId) -> Option<Arc<Active>> {
+        self.read().active.get(id).cloned()
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Table> {
+        self.table.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Table> {
+        self.table.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Active {
+    fn adapters(&self) -> impl Iterator<Item = &Adapter> {
+        let adapters = match &self.loaded {
+            Loaded::Adapters(adapters) => adapters.as_slice(),
+            _ => &[],
+        };
+        adapters.iter()
+    }
+}
+
+impl Why {
+    fn of(decision: Decision) -> Self {
+        match decision {
+            Decision::Pending(permits) => Why::Pending(permits),
+            _ => Why::Disabled,
+        }
+    }
+}
+
+/// The program that a permit lets an adapter start for an agent with these settings.
+fn program(permit: &Permit, settings: &AgentSettings) -> Option<String> {
+    let name = permit.value().filter(|_| permit.name() == "run")?;
+    if name != SETTINGS_COMMAND {
+        return Some(name.to_owned());
+    }
+    let command = settings.get("command")?;
+    command.get(0).unwrap_or(command).as_str().map(str::to_owned)
+}
+
+/// The component that ships under an id.
+fn what_ships(id: &ComponentId) -> Option<&'static Embedded> {
+    let is_it = |embedded: &&Embedded| {
+        Manifest::parse(embedded.manifest).is_ok_and(|manifest| manifest.id == *id)
+    };
+    COMPONENTS.iter().find(is_it)
+}
+
+fn refusal(error: impl std::fmt::Display) -> Problem {
+    Problem::failed(error.to_string())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that fails panics")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_component_that_ships_has_a_manifest_that_says_who_made_it() {
+        for component in COMPONENTS {
+            let manifest = Manifest::parse(component.manifest).unwrap();
+            assert_eq!(manifest.publisher.as_deref(), Some("rp-host"), "{}", manifest.id);
+            assert_eq!(manifest.version.to_string(), env!("CARGO_PKG_VERSION"), "{}", manifest.id);
+        }
+    }
+
+    #[test]
+    fn a_command_of_an_agents_own_settings_may_run_where_the_manifest_says_so() {
+        let settings = |text: &str| serde_json::from_str::<AgentSettings>(text).unwrap();
+        let permit: Permit = "run={settings.command}".parse().unwrap();
+        let run = |text: &str| program(&permit, &settings(text));
+        assert_eq!(run(r#"{"command":["my-agent","--acp"]}"#).as_deref(), Some("my-agent"));
+        assert_eq!(run(r#"{"command":"my-agent"}"#).as_deref(), Some("my-agent"));
+        assert_eq!(run("{}"), None);
+        assert_eq!(run(r#"{"command":7}"#), None);
+        let pi: Permit = "run=pi".parse().unwrap();
+        assert_eq!(program(&pi, &settings("{}")).as_deref(), Some("pi"));
+    }
+}

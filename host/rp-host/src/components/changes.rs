@@ -1,0 +1,192 @@
+//! What a person changes about components: only a person, at the command line, through these.
+
+use rp_packages::{Grants, Package, Publisher};
+use rp_protocol::component::{ComponentId, Manifest, Permit};
+
+use super::{About, Components, Loaded, Rules, refusal, storage::Storage, what_ships};
+use crate::{
+    api, files,
+    problem::{Problem, While},
+};
+
+/// What a person grants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Choice {
+    /// Everything that is asked for.
+    All,
+    /// This, and no more.
+    Only(Vec<Permit>),
+}
+
+impl Components {
+    /// Installs a package: all of it or, if anything is wrong with it, nothing. Without a choice
+    /// one that asks for something waits.
+    pub async fn add(
+        &self,
+        package: &Package,
+        choice: Option<Choice>,
+    ) -> Result<api::Component, Problem> {
+        let mut rules = self.rules.lock().await;
+        let id = &package.manifest.id;
+        let decision = self.decide(&rules, package)?;
+        self.try_out(package, &decision, &rules.chain.of(id.as_str())).await?;
+        if let Some(choice) = choice {
+            let (manifest, publisher) = (&package.manifest, &package.publisher);
+            self.change_grants(&mut rules, |grants, rules| {
+                choice.apply(grants, manifest, publisher, rules)
+            })?;
+        }
+        let folder = self.shelf.put(package).doing(format!("install {id}"))?;
+        rules.seen.forget(&folder);
+        self.consider(&rules, package).await?;
+        self.rebuild_chain(&rules.chain);
+        drop(rules);
+        self.inspect(id.as_str())
+    }
+
+    /// Takes a package out, with everything it stored and everything granted to it.
+    pub async fn remove(&self, id: &str) -> Result<(), Problem> {
+        let (id, about) = self.about(id)?;
+        if about.ships() {
+            return Err(Problem::failed(format!("{id} ships with rp-host and cannot be removed"))
+                .hint(format!("`rp-host component disable {id}` switches it off")));
+        }
+        let mut rules = self.rules.lock().await;
+        self.shelf.take_out(&id).doing(format!("remove {id}"))?;
+        self.change_grants(&mut rules, |grants, _| {
+            grants.forget(&id);
+            Ok(())
+        })?;
+        Storage::clear(&self.database, &id).await.doing(format!("clear the storage of {id}"))?;
+        self.write().waiting.remove(&id);
+        self.withdraw(&rules, &id).await;
+        Ok(())
+    }
+
+    /// Grants what was chosen of what a component asks for.
+    pub async fn grant(&self, id: &str, choice: Choice) -> Result<api::Component, Problem> {
+        self.change(id, |grants, about, rules| {
+            choice.apply(grants, &about.manifest, &about.publisher, rules)
+        })
+        .await
+    }
+
+    /// Takes back what was chosen; everything, if nothing is.
+    pub async fn revoke(&self, id: &str, permits: &[Permit]) -> Result<api::Component, Problem> {
+        self.change(id, |grants, about, _| {
+            let taken = grants.revoke(&about.manifest, &about.publisher, permits);
+            if taken.is_empty() {
+                return Err(Problem::failed(format!(
+                    "{} has none of this, so nothing was taken from it",
+                    about.manifest.id
+                ))
+                .hint(format!(
+                    "`rp-host component inspect {}` shows what it has",
+                    about.manifest.id
+                )));
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Switches a component off, or on again.
+    pub async fn set_disabled(&self, id: &str, disabled: bool) -> Result<api::Component, Problem> {
+        self.change(id, |grants, about, _| {
+            grants.set_disabled(&about.manifest, &about.publisher, disabled);
+            Ok(())
+        })
+        .await
+    }
+
+    /// Lets a component run again that was switched off after three crashes within a minute.
+    /// That is a routing policy: an adapter has no life of its own, each session counts its own
+    /// restarts.
+    pub fn restart(&self, id: &str) -> Result<api::Component, Problem> {
+        let (id, _) = self.about(id)?;
+        match self.active(&id).map(|active| active.loaded.clone()) {
+            Some(Loaded::Policy(policy)) => {
+                policy.restart();
+                self.inspect(id.as_str())
+            }
+            Some(Loaded::Adapters(_)) => Err(Problem::usage(format!(
+                "{id} is an adapter, which runs only in its agents' sessions"
+            ))
+            .hint("restart an agent with `rp-host daemon restart <agent>`")),
+            Some(Loaded::Actions(_)) => {
+                Err(Problem::usage(format!("{id} runs only while one of its actions does")))
+            }
+            None => Err(Problem::failed(format!("{id} is not in force"))
+                .hint(format!("`rp-host component inspect {id}` says why"))),
+        }
+    }
+
+    /// Changes what was decided about a component, and puts it in force as far as that goes now.
+    async fn change(
+        &self,
+        id: &str,
+        change: impl FnOnce(&mut Grants, &About, &Rules) -> Result<(), Problem>,
+    ) -> Result<api::Component, Problem> {
+        let (id, about) = self.about(id)?;
+        let mut rules = self.rules.lock().await;
+        self.change_grants(&mut rules, |grants, rules| change(grants, &about, rules))?;
+        self.write().waiting.remove(&id);
+        if about.publisher == Publisher::BuiltIn {
+            if let Some(embedded) = what_ships(&id) {
+                self.load_what_ships(&rules, embedded).await?;
+            }
+        } else {
+            let package = self.shelf.dropped_package(&id).map_err(refusal)?;
+            self.consider(&rules, &package).await?;
+        }
+        self.rebuild_chain(&rules.chain);
+        drop(rules);
+        self.inspect(id.as_str())
+    }
+
+    /// Changes the grants on disk first, then in memory.
+    fn change_grants(
+        &self,
+        rules: &mut Rules,
+        change: impl FnOnce(&mut Grants, &Rules) -> Result<(), Problem>,
+    ) -> Result<(), Problem> {
+        let mut grants = rules.grants.clone();
+        change(&mut grants, rules)?;
+        let path = self.root.grants();
+        files::write_atomically(&path, grants.to_text().as_bytes())
+            .doing(format!("write {}", path.display()))?;
+        rules.grants = grants;
+        Ok(())
+    }
+
+    /// The component a person means: the one that waits, if one does.
+    fn about(&self, id: &str) -> Result<(ComponentId, About), Problem> {
+        self.inspect(id)?;
+        let table = self.read();
+        let found = ComponentId::parse(id).and_then(|id| {
+            let waiting = table.waiting.get(&id).map(|waiting| &waiting.about);
+            let about = waiting.or_else(|| table.active.get(&id).map(|active| &active.about))?;
+            Some((id, about.clone()))
+        });
+        found.ok_or_else(|| Problem::failed(format!("{id} is not a component that can be used")))
+    }
+}
+
+impl Choice {
+    fn apply(
+        &self,
+        grants: &mut Grants,
+        manifest: &Manifest,
+        publisher: &Publisher,
+        rules: &Rules,
+    ) -> Result<(), Problem> {
+        let permits = match self {
+            Choice::Only(permits) => permits.clone(),
+            Choice::All => {
+                let asked = manifest.permits().into_iter();
+                asked.filter(|permit| rules.system.allows(permit)).collect()
+            }
+        };
+        grants.grant(manifest, publisher, &permits, &rules.system).map_err(refusal)
+    }
+}

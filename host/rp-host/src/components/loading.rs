@@ -1,0 +1,211 @@
+//! From the bytes of a component to one that can be called.
+
+use std::{process::Stdio, sync::Arc};
+
+use rp_engine::{Actions, Adapter, Code, Engine, EngineConfig, KeyValue, Limits, NoStore, Policy};
+use rp_protocol::component::{ComponentId, Kind, Manifest, Permit};
+use rp_store::Database;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::storage::Storage;
+use crate::{
+    embedded::COMPONENTS,
+    files,
+    paths::StateRoot,
+    problem::{Problem, While},
+};
+
+/// A component that was tried and can be called.
+#[derive(Clone)]
+pub enum Loaded {
+    /// One for each harness it drives.
+    Adapters(Vec<Adapter>),
+    /// A routing policy.
+    Policy(Arc<Policy>),
+    /// Actions.
+    Actions(Actions),
+}
+
+impl Loaded {
+    /// What it imports.
+    pub fn imports(&self) -> &[String] {
+        match self {
+            Self::Adapters(adapters) => adapters.first().map_or(&[], Adapter::imports),
+            Self::Policy(policy) => policy.imports(),
+            Self::Actions(actions) => actions.imports(),
+        }
+    }
+}
+
+/// Loads components.
+pub struct Loader {
+    engine: Engine,
+    database: Database,
+}
+
+impl Loader {
+    /// Starts the engine.
+    pub fn new(root: &StateRoot, database: Database) -> Result<Self, Problem> {
+        Ok(Loader { engine: engine(root)?, database })
+    }
+
+    /// Has everything that ships compiled, unless it is.
+    pub async fn compile_what_ships(&self) {
+        if !COMPONENTS.iter().all(|component| self.engine.has_compiled(component.bytes)) {
+            tracing::info!("compiling the components that ship");
+            compile_apart(None).await;
+        }
+    }
+
+    /// Has a component compiled, unless it is.
+    pub async fn compile(&self, id: &ComponentId, wasm: &[u8]) {
+        if !self.is_compiled(wasm) {
+            tracing::info!(component = %id, "compiling a component");
+            compile_apart(Some(wasm)).await;
+        }
+    }
+
+    /// Whether loading it takes no time.
+    pub fn is_compiled(&self, wasm: &[u8]) -> bool {
+        self.engine.has_compiled(wasm)
+    }
+
+    /// Loads and tries a component with exactly these permits; `settings` are those of a policy.
+    pub async fn load(
+        &self,
+        manifest: &Manifest,
+        wasm: Arc<[u8]>,
+        permits: &[Permit],
+        settings: &str,
+    ) -> Result<Loaded, Problem> {
+        let id = manifest.id.as_str();
+        let mut code = Code::new(id, wasm);
+        if let Some(mib) = manifest.memory_mib {
+            code = code.with_memory((mib as usize) << 20);
+        }
+        let loading = format!("load the component {id}");
+        match manifest.kind {
+            Kind::Adapter => {
+                let adapters = self.engine.load_adapter(code).await.doing(&loading)?;
+                check_programs(manifest, &adapters).doing(&loading)?;
+                Ok(Loaded::Adapters(adapters))
+            }
+            Kind::Policy => {
+                let storage = self.storage(manifest, permits).await?;
+                let policy = self.engine.load_policy(code, settings, storage).await;
+                let policy = policy.doing(&loading)?;
+                if policy.wants_bodies() && !has(permits, "bodies") {
+                    return Err(Problem::failed(format!(
+                        "could not {loading}: with its settings it wants to read messages, and it was not granted bodies"
+                    ))
+                    .hint(format!("`rp-host component grant {id} bodies`, if its manifest asks for it")));
+                }
+                Ok(Loaded::Policy(Arc::new(policy)))
+            }
+            Kind::Actions => {
+                let storage = self.storage(manifest, permits).await?;
+                let actions = self.engine.load_actions(code, storage).await.doing(&loading)?;
+                Ok(Loaded::Actions(actions))
+            }
+        }
+    }
+
+    async fn storage(
+        &self,
+        manifest: &Manifest,
+        permits: &[Permit],
+    ) -> Result<Arc<dyn KeyValue>, Problem> {
+        if !has(permits, "store") {
+            return Ok(Arc::new(NoStore));
+        }
+        let storage = Storage::open(self.database.clone(), &manifest.id).await;
+        Ok(Arc::new(storage.doing(format!("open the storage of {}", manifest.id))?))
+    }
+}
+
+fn has(permits: &[Permit], name: &str) -> bool {
+    permits.iter().any(|permit| permit.name() == name)
+}
+
+/// What an adapter says it starts must be what its manifest asks to start.
+fn check_programs(manifest: &Manifest, adapters: &[Adapter]) -> Result<(), String> {
+    let permits = manifest.permits();
+    let asks = |program: &str| {
+        permits.iter().any(|permit| permit.name() == "run" && permit.value() == Some(program))
+    };
+    for adapter in adapters {
+        let description = adapter.describe();
+        if !description.program.is_empty() && !asks(&description.program) {
+            return Err(format!(
+                "it describes {} as the program {}, and its manifest does not ask to run that",
+                description.name, description.program
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Compiles for the daemon, in a process that ends afterwards: the component that comes in on
+/// standard input, or everything that ships if nothing comes.
+pub async fn compile(root: &StateRoot) -> Result<(), Problem> {
+    let engine = engine(root)?;
+    let mut wasm = Vec::new();
+    tokio::io::stdin().read_to_end(&mut wasm).await.doing("read the component")?;
+    if !wasm.is_empty() {
+        return engine.compile(wasm).await.doing("compile the component");
+    }
+    for component in COMPONENTS {
+        engine.compile(component.bytes).await.doing("compile the components")?;
+    }
+    Ok(())
+}
+
+/// Has a process of its own do that: compiling needs more memory than all the rest, and a daemon
+/// that runs for months would keep it. If it fails, the daemon compiles itself.
+async fn compile_apart(wasm: Option<&[u8]>) {
+    let done = async {
+        let program = std::env::current_exe()?;
+        let mut command = tokio::process::Command::new(program);
+        command.arg("compile-components").stdin(Stdio::piped()).kill_on_drop(true);
+        // What is wrong with it is told by whoever loads it.
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = command.spawn()?;
+        if let Some(mut stdin) = child.stdin.take() {
+            stdin.write_all(wasm.unwrap_or_default()).await?;
+        }
+        child.wait().await
+    };
+    match done.await {
+        Ok(status) if status.success() => {}
+        Ok(status) => tracing::debug!(%status, "not compiled apart"),
+        Err(error) => tracing::warn!(%error, "not compiled apart"),
+    }
+}
+
+fn engine(root: &StateRoot) -> Result<Engine, Problem> {
+    Engine::new(EngineConfig {
+        cache_dir: root.cache(),
+        cache_key: cache_key(root)?,
+        log_dir: root.logs(),
+        limits: Limits::default(),
+    })
+    .doing("start the component engine")
+}
+
+/// The secret that compiled components are checked with; made when there is none.
+fn cache_key(root: &StateRoot) -> Result<[u8; 32], Problem> {
+    let path = root.cache_key();
+    if let Ok(bytes) = std::fs::read(&path)
+        && let Ok(key) = <[u8; 32]>::try_from(bytes)
+    {
+        return Ok(key);
+    }
+    // Two times 122 random bits of the operating system.
+    let mut key = [0; 32];
+    let halves = [uuid::Uuid::new_v4(), uuid::Uuid::new_v4()];
+    for (target, byte) in key.iter_mut().zip(halves.iter().flat_map(|half| half.as_bytes())) {
+        *target = *byte;
+    }
+    files::write_atomically(&path, &key).doing(format!("write {}", path.display()))?;
+    Ok(key)
+}

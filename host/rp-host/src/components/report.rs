@@ -1,0 +1,155 @@
+//! What a person is told about components.
+
+use rp_packages::{Digest, Package, Publisher};
+use rp_protocol::component::{ComponentId, Manifest};
+
+use super::{About, Active, Components, Table, Waiting, Why, loading::Loaded};
+use crate::{api, config::did_you_mean, files, problem::Problem};
+
+impl About {
+    pub(super) fn new(
+        manifest: Manifest,
+        publisher: Publisher,
+        digest: Option<Digest>,
+        wasm: &[u8],
+    ) -> Self {
+        let sha256 = files::sha256(wasm);
+        About { manifest, publisher, digest, bytes: wasm.len(), sha256 }
+    }
+
+    pub(super) fn of(package: &Package) -> Self {
+        let Package { manifest, publisher, wasm, .. } = package;
+        About::new(manifest.clone(), publisher.clone(), Some(package.digest()), wasm)
+    }
+
+    pub(super) fn ships(&self) -> bool {
+        self.publisher == Publisher::BuiltIn
+    }
+
+    fn describe(&self, state: String) -> api::Component {
+        let manifest = &self.manifest;
+        api::Component {
+            id: manifest.id.to_string(),
+            version: manifest.version.to_string(),
+            kind: manifest.kind.to_string(),
+            about: manifest.about.clone(),
+            publisher: manifest.publisher.clone(),
+            signer: self.publisher.to_string(),
+            world: manifest.world.to_string(),
+            permissions: manifest.permissions.iter().map(ToString::to_string).collect(),
+            asked: manifest.permits().iter().map(ToString::to_string).collect(),
+            granted: Vec::new(),
+            pending: Vec::new(),
+            memory_mib: manifest.memory_mib,
+            size: self.bytes as u64,
+            sha256: self.sha256.clone(),
+            state,
+            in_force: None,
+            imports: Vec::new(),
+            harnesses: Vec::new(),
+        }
+    }
+}
+
+impl Active {
+    fn describe(&self) -> api::Component {
+        let failed = match &self.loaded {
+            Loaded::Policy(policy) => policy.failed(),
+            _ => None,
+        };
+        let state = failed.map_or_else(|| "ready".to_owned(), |error| format!("failed: {error}"));
+        api::Component {
+            granted: self.permits.iter().map(ToString::to_string).collect(),
+            in_force: Some(self.about.manifest.version.to_string()),
+            imports: self.loaded.imports().to_vec(),
+            harnesses: self.adapters().map(|adapter| adapter.describe().name.clone()).collect(),
+            ..self.about.describe(state)
+        }
+    }
+}
+
+impl Waiting {
+    /// With what is in force of the same id meanwhile.
+    fn describe(&self, active: Option<&Active>) -> api::Component {
+        let (state, pending) = match &self.why {
+            Why::Pending(permits) => ("pending", permits.iter().map(ToString::to_string).collect()),
+            Why::Disabled => ("disabled", Vec::new()),
+        };
+        let mut described = self.about.describe(state.to_owned());
+        described.pending = pending;
+        if let Some(active) = active {
+            described.in_force = Some(active.about.manifest.version.to_string());
+            described.granted = active.permits.iter().map(ToString::to_string).collect();
+        }
+        described
+    }
+}
+
+impl Table {
+    fn describe(&self, id: &ComponentId) -> Option<api::Component> {
+        let active = self.active.get(id).map(AsRef::as_ref);
+        match self.waiting.get(id) {
+            Some(waiting) => Some(waiting.describe(active)),
+            None => active.map(Active::describe),
+        }
+    }
+}
+
+impl Components {
+    /// Every component, in the order of their ids, and what lies in the folder and is none.
+    pub fn list(&self) -> api::Components {
+        let table = self.read();
+        let mut ids: Vec<&ComponentId> = table.active.keys().chain(table.waiting.keys()).collect();
+        ids.sort();
+        ids.dedup();
+        let refused = table.refused.iter().map(|(name, problem)| api::RefusedPackage {
+            name: name.clone(),
+            error: api::ErrorText {
+                message: problem.message().to_owned(),
+                hint: problem.hint_text().map(str::to_owned),
+            },
+        });
+        api::Components {
+            components: ids.into_iter().filter_map(|id| table.describe(id)).collect(),
+            refused: refused.collect(),
+            folder: self.shelf.inbox().display().to_string(),
+        }
+    }
+
+    /// One component; the error names the closest one.
+    pub fn inspect(&self, id: &str) -> Result<api::Component, Problem> {
+        let table = self.read();
+        ComponentId::parse(id).and_then(|id| table.describe(&id)).ok_or_else(|| {
+            if let Some(problem) = table.refused.get(id) {
+                return problem.clone();
+            }
+            let ids = table.active.keys().chain(table.waiting.keys()).map(ComponentId::as_str);
+            Problem::failed(format!("no component has the id {id}")).hint(did_you_mean(
+                id,
+                ids,
+                "`rp-host component list` lists them",
+            ))
+        })
+    }
+
+    /// The routing policies in force, in their order, and what is wrong with their settings.
+    pub fn policies(&self) -> api::Policies {
+        let links = self.chain();
+        let policies = links.iter().map(|link| api::PolicyInForce {
+            id: link.id.clone(),
+            state: match &link.policy {
+                Err(missing) => format!("holds everything: {missing}"),
+                Ok(policy) => policy.failed().map_or_else(
+                    || "ready".to_owned(),
+                    |error| format!("holds everything: {error}"),
+                ),
+            },
+            reads_bodies: link.policy.as_ref().is_ok_and(|policy| policy.wants_bodies()),
+        });
+        api::Policies {
+            policies: policies.collect(),
+            settings: self.root.policy_settings().display().to_string(),
+            problem: self.read().chain_problem.as_ref().map(ToString::to_string),
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! Noticing what a person does in the folder of components, and in the files of rules.
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsStr,
+    fs,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use rp_packages::{Grants, MANIFEST, Package, Publisher, SIGNATURE, WASM};
+use rp_protocol::component::ComponentId;
+use rp_watch::{DirectoryWatch, Notice};
+
+use super::{Active, ChainSettings, Components, Loaded, Rules, what_ships};
+use crate::problem::{Problem, While};
+
+/// Files are being copied as long as they change more often than this.
+const QUIET: Duration = Duration::from_millis(20);
+/// However long they do, they are looked at after so many changes.
+const CHANGES: usize = 50;
+
+/// What the files looked like when they were last read, by path.
+#[derive(Default)]
+pub(super) struct Seen(BTreeMap<PathBuf, Stamp>);
+
+/// Changes when a file is written or replaced; `None` for a file that is not there.
+type Stamp = Vec<Option<(u64, u64, i64, i64)>>;
+
+impl Seen {
+    /// Whether any of these files changed since it was asked last.
+    fn changed(&mut self, key: &Path, files: &[PathBuf]) -> bool {
+        let stamp: Stamp = files.iter().map(|file| stamp(file)).collect();
+        self.0.insert(key.to_owned(), stamp.clone()) != Some(stamp)
+    }
+
+    /// Forgets a key, so that its files count as changed.
+    pub(super) fn forget(&mut self, key: &Path) {
+        self.0.remove(key);
+    }
+}
+
+fn stamp(file: &Path) -> Option<(u64, u64, i64, i64)> {
+    let found = fs::symlink_metadata(file).ok()?;
+    Some((found.ino(), found.size(), found.mtime(), found.mtime_nsec()))
+}
+
+impl Components {
+    /// Looks at the folders now, and again whenever something in them changed; for ever.
+    pub async fn watch(self: Arc<Self>) {
+        loop {
+            let directories = self.directories();
+            let watch = DirectoryWatch::on(
+                directories.iter().map(PathBuf::as_path),
+                Notice::NamesAndWrites,
+            );
+            self.look().await;
+            watch.changed().await;
+            for _ in 0..CHANGES {
+                if tokio::time::timeout(QUIET, watch.changed()).await.is_err() {
+                    break;
+                }
+            }
+        }
+    }
+
+    fn directories(&self) -> Vec<PathBuf> {
+        let packages = self.shelf.dropped().unwrap_or_default();
+        let folders = packages.into_iter().filter(|path| path.is_dir());
+        [self.root.host(), self.shelf.inbox().to_owned()].into_iter().chain(folders).collect()
+    }
+
+    /// Takes up what changed in the folders and files since the last look.
+    pub async fn look(&self) {
+        let mut rules = self.rules.lock().await;
+        self.look_at_grants(&mut rules);
+        self.look_at_packages(&mut rules).await;
+        self.look_at_settings(&mut rules).await;
+    }
+
+    /// The file is written by this program too: then it says what is known.
+    fn look_at_grants(&self, rules: &mut Rules) {
+        let path = self.root.grants();
+        if !rules.seen.changed(&path, std::slice::from_ref(&path)) {
+            return;
+        }
+        match Grants::load(&path) {
+            Ok(grants) => {
+                rules.grants = grants;
+                rules.seen = Seen::default();
+                rules.seen.changed(&path, std::slice::from_ref(&path));
+            }
+            Err(error) => tracing::warn!(%error, "the earlier grants stay"),
+        }
+    }
+
+    async fn look_at_packages(&self, rules: &mut Rules) {
+        let dropped = match self.shelf.dropped() {
+            Ok(dropped) => dropped,
+            Err(error) => return tracing::warn!(%error, "cannot look for components"),
+        };
+        let names: Vec<String> = dropped.iter().map(|path| name_of(path)).collect();
+        self.write().refused.retain(|name, _| names.contains(name));
+        for folder in &dropped {
+            let files = ["", MANIFEST, WASM, SIGNATURE].map(|file| folder.join(file));
+            if !rules.seen.changed(folder, &files) {
+                continue;
+            }
+            let name = name_of(folder);
+            match self.take_up(rules, folder).await {
+                Ok(()) => drop(self.write().refused.remove(&name)),
+                Err(problem) => {
+                    tracing::warn!(folder = %folder.display(), %problem, "not used");
+                    self.write().refused.insert(name, problem);
+                }
+            }
+        }
+        self.withdraw_what_left(rules, &names).await;
+    }
+
+    async fn take_up(&self, rules: &Rules, folder: &Path) -> Result<(), Problem> {
+        let package = read(folder.to_owned()).await?;
+        let id = &package.manifest.id;
+        if folder.file_name() != Some(OsStr::new(id.as_str())) {
+            return Err(Problem::failed(format!(
+                "the folder is named {} and the component in it {id}",
+                name_of(folder)
+            ))
+            .hint("name the folder like the component"));
+        }
+        self.consider(rules, &package).await?;
+        self.rebuild_chain(&rules.chain);
+        Ok(())
+    }
+
+    /// What was taken out of the folder is in force no longer; what ships comes back in its place.
+    async fn withdraw_what_left(&self, rules: &Rules, names: &[String]) {
+        let left: Vec<ComponentId> = {
+            let mut table = self.write();
+            let is_gone = |id: &ComponentId| !names.iter().any(|name| name == id.as_str());
+            table.waiting.retain(|id, waiting| waiting.about.ships() || !is_gone(id));
+            let added = table.active.iter().filter(|(_, active)| !active.about.ships());
+            added.map(|(id, _)| id.clone()).filter(is_gone).collect()
+        };
+        for id in left {
+            self.withdraw(rules, &id).await;
+        }
+    }
+
+    pub(super) async fn withdraw(&self, rules: &Rules, id: &ComponentId) {
+        tracing::info!(component = %id, "no longer in force");
+        self.write().active.remove(id);
+        if let Err(error) = self.shelf.discard(id) {
+            tracing::warn!(%error, "cannot remove the copy of a component");
+        }
+        if let Some(embedded) = what_ships(id)
+            && let Err(problem) = self.load_what_ships(rules, embedded).await
+        {
+            tracing::warn!(component = %id, %problem, "what ships cannot take its place");
+        }
+        self.rebuild_chain(&rules.chain);
+        self.tell();
+    }
+
+    async fn look_at_settings(&self, rules: &mut Rules) {
+        let path = self.root.policy_settings();
+        if !rules.seen.changed(&path, std::slice::from_ref(&path)) {
+            return;
+        }
+        let changed = match ChainSettings::load(&path) {
+            Ok(settings) if settings == rules.chain && self.read().chain_problem.is_none() => {
+                return;
+            }
+            Ok(settings) => self.apply_settings(rules, settings).await,
+            Err(problem) => Err(problem),
+        };
+        if let Err(problem) = &changed {
+            tracing::warn!(%problem, "the earlier settings of the policies stay");
+        }
+        self.write().chain_problem = changed.err();
+        self.tell();
+    }
+
+    /// All of the new settings or none: half of them is what nobody wanted.
+    async fn apply_settings(
+        &self,
+        rules: &mut Rules,
+        settings: ChainSettings,
+    ) -> Result<(), Problem> {
+        let active: Vec<_> = self.read().active.values().cloned().collect();
+        let known: Vec<String> =
+            active.iter().map(|active| active.about.manifest.id.to_string()).collect();
+        for id in settings.settings.keys().chain(settings.chain.iter().flatten()) {
+            if !known.contains(id) {
+                return Err(Problem::failed(format!(
+                    "could not use {}: there is no policy {id} in force",
+                    self.root.policy_settings().display()
+                ))
+                .hint("`rp-host component list` lists the policies"));
+            }
+        }
+        let mut renewed = Vec::new();
+        for active in active {
+            let id = &active.about.manifest.id;
+            let wanted = settings.of(id.as_str());
+            if !matches!(active.loaded, Loaded::Policy(_)) || active.settings == wanted {
+                continue;
+            }
+            let wasm = match active.about.publisher {
+                Publisher::BuiltIn => what_ships(id).map(|embedded| embedded.bytes.into()),
+                _ => self.shelf.kept_package(id).ok().map(|package| package.wasm),
+            };
+            let wasm = wasm.ok_or_else(|| Problem::failed(format!("the copy of {id} is gone")))?;
+            let manifest = &active.about.manifest;
+            let loaded = self.loader.load(manifest, wasm, &active.permits, &wanted).await?;
+            renewed.push(Active {
+                about: active.about.clone(),
+                permits: active.permits.clone(),
+                settings: wanted,
+                loaded,
+            });
+        }
+        renewed.into_iter().for_each(|active| self.swap_in(active));
+        self.rebuild_chain(&settings);
+        rules.chain = settings;
+        Ok(())
+    }
+}
+
+/// Reads a package away from the asynchronous threads.
+pub(super) async fn read(folder: PathBuf) -> Result<Package, Problem> {
+    let read = tokio::task::spawn_blocking(move || Package::read(&folder)).await;
+    read.doing("read a package")?.map_err(super::refusal)
+}
+
+fn name_of(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}

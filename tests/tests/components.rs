@@ -1,0 +1,479 @@
+//! Components that a person drops in, adds, grants and takes away, while the host runs.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test that fails panics"
+)]
+
+#[path = "../../host/engine/tests/components/guest.rs"]
+mod guest;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use guest::Guest;
+use rp_tests::{PATIENCE, host::Host};
+use serde_json::{Value, json};
+
+/// A decision to hold, with a reason, at 2048.
+const HOLD: &str = r#"
+    (data (i32.const 2048) "\03\00\00\00\10\08\00\00\0b\00\00\00")
+    (data (i32.const 2064) "look at it!")"#;
+
+/// Holds everything.
+fn holding() -> Guest {
+    Guest::policy().item(HOLD).body("decide", "(i32.const 2048)")
+}
+
+fn manifest(id: &str, kind: &str, more: &str) -> String {
+    let world = match kind {
+        "adapter" => "rp:harness/harness-adapter",
+        "policy" => "rp:routing/routing-policy",
+        _ => "rp:actions/app-actions",
+    };
+    format!(
+        "id = \"{id}\"\nversion = \"1.0.0\"\nkind = \"{kind}\"\nworld = \"{world}@0.1.0\"\n\
+         about = \"For a test.\"\n{more}"
+    )
+}
+
+const STORE: &str = "[permissions.store]\nreason = \"it counts\"\n";
+
+fn write_package(folder: &Path, manifest: &str, wasm: &[u8]) {
+    fs::create_dir_all(folder).unwrap();
+    fs::write(folder.join("component.toml"), manifest).unwrap();
+    fs::write(folder.join("component.wasm"), wasm).unwrap();
+}
+
+/// The folder that a person drops components into.
+fn inbox(host: &Host) -> PathBuf {
+    host.root().join("host/components")
+}
+
+/// Waits until what is asked for is as wanted.
+async fn until(host: &Host, path: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    let mut last = Value::Null;
+    let asking = async {
+        loop {
+            last = host.get(path).await.unwrap();
+            if wanted(&last) {
+                return last.clone();
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    };
+    match tokio::time::timeout(PATIENCE, asking).await {
+        Ok(found) => found,
+        Err(_) => panic!("it never became so: {last}"),
+    }
+}
+
+fn row<'a>(listing: &'a Value, id: &str) -> Option<&'a Value> {
+    listing["components"].as_array().unwrap().iter().find(|row| row["id"] == id)
+}
+
+async fn until_in_force(host: &Host, id: &str) {
+    until(host, "/v1/components", |listing| {
+        row(listing, id).is_some_and(|row| row["state"] == "ready")
+    })
+    .await;
+}
+
+/// What is said of something in the folder that cannot be used.
+async fn refused(host: &Host, name: &str) -> String {
+    let listing = until(host, "/v1/components", |listing| {
+        listing["refused"].as_array().unwrap().iter().any(|refused| refused["name"] == name)
+    })
+    .await;
+    let all = listing["refused"].as_array().unwrap().clone();
+    let refused = all.iter().find(|refused| refused["name"] == name).unwrap();
+    let message = refused["error"]["message"].as_str().unwrap().to_owned();
+    match refused["error"]["hint"].as_str() {
+        Some(hint) => format!("{message}\nhint: {hint}"),
+        None => message,
+    }
+}
+
+#[tokio::test]
+async fn a_policy_dropped_in_holds_a_message_and_a_person_lets_it_through() {
+    let host = Host::start(Vec::new()).await.unwrap();
+    let address = host.create("api").await.unwrap()["address"].as_str().unwrap().to_owned();
+    let folder = inbox(&host).join("careful");
+    write_package(&folder, &manifest("careful", "policy", ""), &holding().build());
+    until_in_force(&host, "careful").await;
+
+    let sent = host.run_json(&["send", &address, "what is 2+1?"]).await.unwrap();
+    assert_eq!(sent["outcomes"][0]["status"], "held", "{sent}");
+    let held = host.run_json(&["held", "list"]).await.unwrap();
+    assert_eq!(held["messages"][0]["reason"], "look at it!", "{held}");
+    let id = held["messages"][0]["id"].as_str().unwrap();
+    fs::remove_dir_all(&folder).unwrap();
+    until(&host, "/v1/policies", |chain| chain["policies"].as_array().unwrap().len() == 1).await;
+    host.run_json(&["held", "allow", id]).await.unwrap();
+    let answer = until(&host, "/v1/agents/00000000/inbox", |inbox| {
+        inbox["messages"].as_array().is_some_and(|messages| !messages.is_empty())
+    });
+    assert_eq!(answer.await["messages"][0]["body"], "3");
+}
+
+#[tokio::test]
+async fn one_poisonous_message_is_held_and_the_rest_flows() {
+    let host = Host::start(Vec::new()).await.unwrap();
+    let address = host.create("api").await.unwrap()["address"].as_str().unwrap().to_owned();
+    // The length of the body stands 92 bytes into the facts; "poison" with its quotes has 8.
+    let picky = Guest::policy().body(
+        "decide",
+        "(if (i32.eq (i32.load offset=92 (local.get $0)) (i32.const 8)) (then unreachable)) (i32.const 1024)",
+    );
+    let folder = inbox(&host).join("picky");
+    write_package(&folder, &manifest("picky", "policy", ""), &picky.build());
+    until_in_force(&host, "picky").await;
+    let poison = host.run_json(&["send", &address, "poison"]).await.unwrap();
+    assert_eq!(poison["outcomes"][0]["status"], "held");
+    let held = host.run_json(&["held", "list"]).await.unwrap();
+    assert_eq!(
+        held["messages"][0]["reason"],
+        "the routing policy does not answer: picky: the component crashed: wasm trap: wasm \
+         `unreachable` instruction executed"
+    );
+    let fine = host.run_json(&["send", &address, "what is 1+1?", "--wait", "answered"]).await;
+    assert_eq!(fine.unwrap()["outcomes"][0]["status"], "received");
+}
+
+#[tokio::test]
+async fn what_cannot_be_used_is_refused_with_the_reason_and_the_last_good_one_stays() {
+    let host = Host::start(Vec::new()).await.unwrap();
+    let good = Guest::policy().build();
+    let policy = |id: &str| manifest(id, "policy", "");
+    let cut = good.get(..good.len() / 2).unwrap().to_vec();
+    let sh = Guest::adapter()
+        .item(r#"(data (i32.const 2072) "\10\09\00\00\02\00\00\00") (data (i32.const 2320) "sh")"#);
+    let cases: Vec<(&str, String, Vec<u8>, &str)> = vec![
+        (
+            "typo",
+            manifest("typo", "policy", "[permissions.stor]\nreason = \"x\"\n"),
+            good.clone(),
+            "component.toml: stor is not a key of [permissions]\nhint: did you mean store?",
+        ),
+        (
+            "misnamed",
+            policy("other"),
+            good.clone(),
+            "the folder is named misnamed and the component in it other\nhint: name the folder like the component",
+        ),
+        (
+            "module",
+            policy("module"),
+            Guest::policy().module(),
+            "could not load the component module: the file is a core WebAssembly module, not a component\nhint: make a component of it with `wasm-tools component new`",
+        ),
+        (
+            "cut",
+            policy("cut"),
+            cut,
+            "could not load the component cut: the file is cut short\nhint: copy or download it again",
+        ),
+        (
+            "text",
+            policy("text"),
+            b"hello".to_vec(),
+            "component.wasm is not WebAssembly, or its beginning is missing\nhint: if it is being copied, it is looked at again when that is done",
+        ),
+        (
+            "wrong-world",
+            policy("wrong-world"),
+            Guest::adapter().build(),
+            "could not load the component wrong-world: the component is not a routing policy: it imports rp:session/types@0.1.0, and it may only import rp:plugin/log, rp:plugin/store and WASI 0.2",
+        ),
+        (
+            "liar",
+            manifest("liar", "adapter", "[permissions.run]\nprograms = [\"pi\"]\nreason = \"x\"\n"),
+            sh.build(),
+            "could not load the component liar: it describes test as the program sh, and its manifest does not ask to run that",
+        ),
+        (
+            "slow",
+            policy("slow"),
+            Guest::policy().body("configure", "(loop $l (br $l)) (i32.const 1024)").build(),
+            "could not load the component slow: the component failed when it was tried: the component took too long: it was ended after 50 ms",
+        ),
+    ];
+    for (name, manifest, wasm, _) in &cases {
+        write_package(&inbox(&host).join(name), manifest, wasm);
+    }
+    for (name, _, _, expected) in &cases {
+        assert_eq!(refused(&host, name).await, *expected, "{name}");
+    }
+    // One that works and then is replaced by one that does not.
+    let folder = inbox(&host).join("careful");
+    write_package(&folder, &policy("careful"), &holding().build());
+    until_in_force(&host, "careful").await;
+    fs::write(folder.join("component.wasm"), b"\0asm oh no").unwrap();
+    refused(&host, "careful").await;
+    let listing = host.get("/v1/components").await.unwrap();
+    assert_eq!(row(&listing, "careful").unwrap()["state"], "ready");
+    fs::write(folder.join("component.wasm"), good).unwrap();
+    until(&host, "/v1/components", |listing| {
+        !listing["refused"].as_array().unwrap().iter().any(|refused| refused["name"] == "careful")
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn links_lead_nowhere() {
+    let host = Host::start(Vec::new()).await.unwrap();
+    let outside = host.agent_folder("outside").unwrap();
+    write_package(&outside, &manifest("linked", "policy", ""), &Guest::policy().build());
+    let linked = inbox(&host).join("linked");
+    std::os::unix::fs::symlink(&outside, &linked).unwrap();
+    let hint = "is a symbolic link, which can lead out of the package\nhint: copy what it points to in its place";
+    assert_eq!(refused(&host, "linked").await, format!("{} {hint}", linked.display()));
+    let half = inbox(&host).join("half");
+    fs::create_dir(&half).unwrap();
+    fs::write(half.join("component.toml"), manifest("half", "policy", "")).unwrap();
+    std::os::unix::fs::symlink(outside.join("component.wasm"), half.join("component.wasm"))
+        .unwrap();
+    until(&host, "/v1/components", |listing| {
+        listing.to_string().contains("component.wasm is a symbolic")
+    })
+    .await;
+    let expected = format!("{} {hint}", half.join("component.wasm").display());
+    assert_eq!(refused(&host, "half").await, expected);
+}
+
+#[tokio::test]
+async fn a_package_that_is_still_being_copied_goes_in_force_when_it_is_whole() {
+    let host = Host::start(Vec::new()).await.unwrap();
+    let folder = inbox(&host).join("slowly");
+    fs::create_dir(&folder).unwrap();
+    assert_eq!(
+        refused(&host, "slowly").await,
+        "the package has no component.toml\nhint: a package is a folder with component.toml and component.wasm"
+    );
+    fs::write(folder.join("component.toml"), manifest("slowly", "policy", "")).unwrap();
+    until(&host, "/v1/components", |listing| listing.to_string().contains("has no component.wasm"))
+        .await;
+    fs::write(folder.join("component.wasm"), Guest::policy().build()).unwrap();
+    until_in_force(&host, "slowly").await;
+}
+
+#[tokio::test]
+async fn what_a_component_asks_for_waits_for_a_person_and_a_greedier_version_does_too() {
+    let mut host = Host::start(Vec::new()).await.unwrap();
+    let folder = host.agent_folder("counting").unwrap();
+    write_package(&folder, &manifest("counting", "policy", STORE), &Guest::policy().build());
+    let path = folder.to_str().unwrap();
+    let added = host.run(&["component", "add", path]).await.unwrap();
+    assert_eq!(
+        added.stdout,
+        "counting 1.0.0 waits for you: it asks for store\n\
+         `rp-host component grant counting` grants that\n\
+         nobody signed it: who made it cannot be checked\n"
+    );
+    let pending = host.run_json(&["component", "pending"]).await.unwrap();
+    assert_eq!(pending[0]["pending"], json!(["store"]));
+    let wrong = host.run(&["component", "grant", "counting", "run=sh"]).await.unwrap();
+    assert_eq!(wrong.stderr, "error: counting does not ask for run=sh\nhint: it asks for store\n");
+    let granted = host.run_json(&["component", "grant", "counting"]).await.unwrap();
+    assert_eq!((&granted["state"], &granted["granted"]), (&json!("ready"), &json!(["store"])));
+
+    let more = format!("{STORE}[permissions.bodies]\nreason = \"it reads\"\n");
+    let greedy = manifest("counting", "policy", &more).replace("1.0.0", "1.1.0");
+    write_package(&folder, &greedy, &Guest::policy().build());
+    let added = host.run_json(&["component", "add", path]).await.unwrap();
+    assert_eq!(added["state"], "pending");
+    assert_eq!((&added["in_force"], &added["pending"]), (&json!("1.0.0"), &json!(["bodies"])));
+    // A restart forgets nothing of it.
+    host.stop().await.unwrap();
+    host.start_again().await.unwrap();
+    let listing = until(&host, "/v1/components", |listing| {
+        row(listing, "counting").is_some_and(|row| row["state"] == "pending")
+    })
+    .await;
+    assert_eq!(row(&listing, "counting").unwrap()["in_force"], "1.0.0");
+    let granted = host.run_json(&["component", "grant", "counting", "bodies"]).await.unwrap();
+    assert_eq!((&granted["state"], &granted["version"]), (&json!("ready"), &json!("1.1.0")));
+
+    let revoked = host.run_json(&["component", "revoke", "counting", "store"]).await.unwrap();
+    assert_eq!(revoked["granted"], json!(["bodies"]));
+    let off = host.run_json(&["component", "disable", "counting"]).await.unwrap();
+    assert_eq!((&off["state"], &off["in_force"]), (&json!("disabled"), &Value::Null));
+    let on = host.run_json(&["component", "enable", "counting"]).await.unwrap();
+    assert_eq!(on["state"], "ready");
+    host.run_json(&["component", "remove", "counting"]).await.unwrap();
+    let gone = host.run(&["component", "inspect", "counting"]).await.unwrap();
+    assert_eq!(
+        gone.stderr,
+        "error: no component has the id counting\nhint: `rp-host component list` lists them\n"
+    );
+}
+
+#[tokio::test]
+async fn an_id_stays_with_the_key_that_had_it_first() {
+    let host = Host::start(Vec::new()).await.unwrap();
+    let folder = host.agent_folder("signed").unwrap();
+    write_package(&folder, &manifest("signed", "policy", STORE), &Guest::policy().build());
+    let pack = async |key: &str| {
+        let (archive, key) = (folder.with_extension("rpc"), folder.with_file_name(key));
+        let (archive, key) = (archive.to_str().unwrap(), key.to_str().unwrap());
+        let folder = folder.to_str().unwrap();
+        host.run_json(&["component", "pack", folder, "-o", archive, "--key", key]).await.unwrap();
+        host.run(&["component", "add", archive, "--yes"]).await.unwrap()
+    };
+    let first = pack("ann.key").await;
+    assert_eq!(first.stdout, "signed 1.0.0 is in force; it may store\n", "{}", first.stderr);
+    let inspected = host.run_json(&["component", "inspect", "signed"]).await.unwrap();
+    let ann = inspected["signer"].as_str().unwrap().to_owned();
+    assert!(ann.starts_with("ed25519:"), "{ann}");
+    assert_eq!(pack("ann.key").await.code, Some(0), "the same key again");
+    let other = pack("bob.key").await;
+    let start = format!(
+        "error: the id signed belongs to the publisher {ann}, and this package is of another publisher: ed25519:"
+    );
+    assert!(other.stderr.starts_with(&start), "{}", other.stderr);
+    let unsigned =
+        host.run(&["component", "add", folder.to_str().unwrap(), "--yes"]).await.unwrap();
+    assert_eq!(
+        unsigned.stderr,
+        format!(
+            "error: the id signed belongs to the publisher {ann}, and this package is of another publisher: unsigned\n\
+             hint: if you trust the new one, `rp-host component remove signed` first\n"
+        )
+    );
+    assert_eq!(host.run_json(&["component", "inspect", "signed"]).await.unwrap()["signer"], ann);
+}
+
+#[tokio::test]
+async fn an_adapter_starts_nothing_that_it_was_not_granted() {
+    let host = Host::start(Vec::new()).await.unwrap();
+    // Describes the program `ls`, and launches `sh`.
+    let sly = Guest::adapter()
+        .item(
+            r#"(data (i32.const 2072) "\10\09\00\00\02\00\00\00") (data (i32.const 2320) "ls")
+               (data (i32.const 2400) "\00\00\00\00\a0\09\00\00\07\00\00\00")
+               (data (i32.const 2464) "/bin/sh")"#,
+        )
+        .body("launch", "(i32.const 2400)");
+    let asks = "[permissions.run]\nprograms = [\"ls\"]\nreason = \"it lists\"\n";
+    let folder = host.agent_folder("sly").unwrap();
+    write_package(&folder, &manifest("sly", "adapter", asks), &sly.build());
+    host.run_json(&["component", "add", folder.to_str().unwrap(), "--yes"]).await.unwrap();
+    let agent = host.agent_folder("api").unwrap();
+    let created = host.run_json(&["create", agent.to_str().unwrap(), "--harness", "test"]).await;
+    let created = created.unwrap();
+    assert_eq!(created["state"], "failed");
+    assert_eq!(
+        created["detail"],
+        "the adapter may not run the program `/bin/sh` (`rp-host component grant sly run=/bin/sh`, \
+         if its manifest asks for that)"
+    );
+}
+
+#[tokio::test]
+async fn the_administrator_of_the_machine_has_the_last_word() {
+    let folder = tempfile::tempdir().unwrap();
+    let rules = folder.path().join("components.toml");
+    fs::write(&rules, "forbidden_components = [\"bad\"]\nforbidden_permissions = [\"bodies\"]\n")
+        .unwrap();
+    let variable = ("RP_HOST_SYSTEM_POLICY".to_owned(), rules.display().to_string());
+    let host = Host::start(vec![variable]).await.unwrap();
+    let by = rules.display();
+    let bad = host.agent_folder("bad").unwrap();
+    write_package(&bad, &manifest("bad", "policy", ""), &Guest::policy().build());
+    let refused = host.run(&["component", "add", bad.to_str().unwrap(), "--yes"]).await.unwrap();
+    assert_eq!(refused.stderr, format!("error: {by} forbids the component bad\n"));
+    let curious = host.agent_folder("curious").unwrap();
+    let asks = "[permissions.bodies]\nreason = \"it reads\"\n";
+    write_package(&curious, &manifest("curious", "policy", asks), &Guest::policy().build());
+    let path = curious.to_str().unwrap();
+    let refused = host.run(&["component", "add", path, "--grant", "bodies"]).await.unwrap();
+    assert_eq!(refused.stderr, format!("error: {by} forbids the permission bodies\n"));
+    // All that is left of what it asks for is nothing, and it runs with that.
+    let added = host.run_json(&["component", "add", path, "--yes"]).await.unwrap();
+    assert_eq!((&added["state"], &added["granted"]), (&json!("ready"), &json!([])));
+}
+
+#[tokio::test]
+async fn the_settings_of_policies_are_taken_up_when_the_file_changes() {
+    let host = Host::start(Vec::new()).await.unwrap();
+    let address = host.create("api").await.unwrap()["address"].as_str().unwrap().to_owned();
+    let file = host.root().join("host/policy.toml");
+    fs::write(&file, "[guarded.size]\nmax_bytes = 20\n").unwrap();
+    until(&host, "/v1/policies", |chain| chain["policies"][1]["id"] == "guarded").await;
+    let long = "this is longer than twenty bytes";
+    let explained = host.run_json(&["policy", "explain", "person", &address, "--text", long]).await;
+    let explained = explained.unwrap();
+    assert_eq!(explained["decision"], "deny");
+    assert_eq!(explained["policies"][0], json!({"policy": "default", "decision": "deliver"}));
+    assert_eq!(explained["reason"], "guarded: size: 34 bytes from person (limit 20)");
+    let sent = host.run(&["send", &address, long]).await.unwrap();
+    assert!(sent.stderr.contains("guarded: size: 34 bytes from person (limit 20)"), "{sent:?}");
+
+    fs::write(&file, "[guarded.size]\nmax_byte = 20\n").unwrap();
+    let chain = until(&host, "/v1/policies", |chain| !chain["problem"].is_null()).await;
+    let problem = chain["problem"].as_str().unwrap();
+    assert!(problem.contains("max_byte"), "{problem}");
+    let still = host.run(&["send", &address, long]).await.unwrap();
+    assert_eq!(still.code, Some(1), "the earlier settings stay");
+
+    fs::write(&file, "chain = [\"default\"]\n").unwrap();
+    until(&host, "/v1/policies", |chain| chain["policies"].as_array().unwrap().len() == 1).await;
+    host.run_json(&["send", &address, long]).await.unwrap();
+    fs::write(&file, "chain = [\"gone\"]\n").unwrap();
+    let chain = until(&host, "/v1/policies", |chain| !chain["problem"].is_null()).await;
+    assert_eq!(
+        chain["problem"],
+        format!("could not use {}: there is no policy gone in force", file.display())
+    );
+}
+
+#[tokio::test]
+async fn what_was_sent_can_be_asked_about_again_under_other_rules() {
+    let host = Host::start(Vec::new()).await.unwrap();
+    let address = host.create("api").await.unwrap()["address"].as_str().unwrap().to_owned();
+    for number in 0..4 {
+        let question = format!("what is {number}+1?");
+        host.run_json(&["send", &address, &question, "--wait", "answered"]).await.unwrap();
+    }
+    let replayed = host.run_json(&["policy", "replay"]).await.unwrap();
+    assert_eq!(replayed["would_change"], 0, "{replayed}");
+    fs::write(host.root().join("host/policy.toml"), "[guarded.rate]\nper_minute = 2\n").unwrap();
+    until(&host, "/v1/policies", |chain| chain["policies"][1]["id"] == "guarded").await;
+    let replayed = host.run_json(&["policy", "replay", "--since", "1h"]).await.unwrap();
+    assert_eq!(replayed["would_change"], 4, "two questions and two answers: {replayed}");
+    assert_eq!(
+        replayed["changed"][0]["reason"],
+        "guarded: rate: 2 messages a minute from person to api (limit 2)"
+    );
+}
+
+#[tokio::test]
+async fn a_project_is_written_for_every_kind_and_language() {
+    let host = Host::stopped(Vec::new()).unwrap();
+    let folder = host.agent_folder("projects").unwrap();
+    for kind in ["adapter", "policy", "action"] {
+        for language in ["rust", "js", "python"] {
+            let project = folder.join(format!("{kind}-{language}"));
+            let path = project.to_str().unwrap();
+            host.run_json(&["component", "new", kind, path, "--lang", language]).await.unwrap();
+            let manifest = fs::read_to_string(project.join("component.toml")).unwrap();
+            assert!(manifest.contains(&format!("id = \"{kind}-{language}\"")), "{manifest}");
+        }
+    }
+    let again = folder.join("policy-js");
+    let again = host.run(&["component", "new", "policy", again.to_str().unwrap()]).await.unwrap();
+    assert!(
+        again
+            .stderr
+            .ends_with("is there already\nhint: choose another folder, or remove that one\n")
+    );
+    let odd = host.run(&["component", "new", "policy", "My Policy"]).await.unwrap();
+    assert_eq!(
+        odd.stderr,
+        "error: \"My Policy\" cannot be the id of a component\nhint: name the folder with \
+         lower-case letters, digits and hyphens, beginning with a letter\n"
+    );
+}
