@@ -58,7 +58,7 @@ mod tests {
             ("??", "é", false),
             ("api#?", "api#2", true),
             ("api#?", "api#12", false),
-            ("/home/*/project", "/home/ann/work/project", true),
+            ("/home/*/project", "/home/ann/deep/project", true),
             ("/home/*/project", "/home/project", false),
             ("*?", "", false),
             ("*?b", "aab", true),
