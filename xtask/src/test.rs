@@ -74,7 +74,11 @@ fn tests() -> Result<()> {
 }
 
 fn documentation() -> Result<()> {
-    run(cargo(&["doc", "--workspace", "--no-deps", "--locked"]).env("RUSTDOCFLAGS", "-D warnings"))
+    let arguments = ["doc", "--workspace", "--no-deps", "--locked"];
+    for mut command in [cargo(&arguments), guest_cargo(&arguments)] {
+        run(command.env("RUSTDOCFLAGS", "-D warnings"))?;
+    }
+    Ok(())
 }
 
 fn licences() -> Result<()> {
