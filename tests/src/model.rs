@@ -3,11 +3,12 @@
 //! [`crate::script`]; what it was asked is kept, so that a test sees what a model would have seen.
 
 mod chat;
+mod dialect;
 mod messages;
 mod responses;
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::HashMap,
     io,
     net::SocketAddr,
     sync::{
@@ -32,6 +33,12 @@ use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
 use crate::{
     PATIENCE,
+    model::{
+        chat::Chat,
+        dialect::{Call, Dialect, Frame, Frames, Piece},
+        messages::Messages,
+        responses::Responses,
+    },
     script::{self, Step},
 };
 
@@ -69,44 +76,9 @@ pub struct Request {
     length: usize,
 }
 
-/// What the model does, in order.
-enum Piece {
-    Text(String),
-    Thought(String),
-    Call(Call),
-    Pause(Duration),
-    Cut,
-    Endless,
-}
-
-struct Call {
-    id: String,
-    tool: String,
-    arguments: String,
-}
-
-/// A part of an answer's body.
-enum Frame {
-    Data(String),
-    Pause(Duration),
-    Cut,
-    Endless(String),
-}
-
-/// The word that a model repeats which talks without an end.
-const ENDLESS_WORD: &str = "more ";
-
 /// What a model was offered to run commands with, and what it calls the command.
 const SHELLS: [(&str, &str); 3] =
     [("bash", "command"), ("Bash", "command"), ("exec_command", "cmd")];
-
-/// How a provider's models are spoken to.
-#[derive(Clone, Copy)]
-struct Dialect {
-    parse: fn(Value) -> Request,
-    /// The body of the answer with this number.
-    frames: fn(usize, &Request, Vec<Piece>) -> VecDeque<Frame>,
-}
 
 impl Model {
     /// Starts one on a free port.
@@ -119,15 +91,10 @@ impl Model {
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.context("bind a port on loopback")?;
         let address = listener.local_addr()?;
-        let speaking = |dialect: Dialect| {
-            post(async move |State(shared): State<Arc<Shared>>, Json(body): Json<Value>| {
-                shared.respond(dialect, body)
-            })
-        };
         let router = Router::new()
-            .route("/v1/chat/completions", speaking(chat::DIALECT))
-            .route("/v1/messages", speaking(messages::DIALECT))
-            .route("/v1/responses", speaking(responses::DIALECT))
+            .route("/v1/chat/completions", post(respond::<Chat>))
+            .route("/v1/messages", post(respond::<Messages>))
+            .route("/v1/responses", post(respond::<Responses>))
             .fallback(async || (StatusCode::NOT_FOUND, Json(json!({}))))
             .layer(DefaultBodyLimit::disable())
             .with_state(shared.clone());
@@ -188,14 +155,6 @@ impl Drop for Model {
 }
 
 impl Request {
-    /// Takes this for the last text the user said, unless the harness itself says it, in tags.
-    fn hear(&mut self, text: &str) {
-        if !text.trim_start().starts_with('<') {
-            text.clone_into(&mut self.last_user_text);
-            self.tool_results.clear();
-        }
-    }
-
     /// The name under which this tool is on offer: a harness may have put something before it.
     fn offered(&self, name: &str) -> String {
         let is_it = |offered: &&String| {
@@ -232,24 +191,27 @@ enum Answer {
     Error(u16, String),
 }
 
-impl Shared {
-    fn respond(&self, dialect: Dialect, body: Value) -> Response {
-        let request = (dialect.parse)(body);
-        let number = self.answers.fetch_add(1, Ordering::Relaxed);
-        let response = match self.answer(number, &request) {
-            Answer::Pieces(pieces) => {
-                let frames = (dialect.frames)(number, &request, pieces);
-                let body = Body::from_stream(stream::unfold(frames, next_frame));
-                ([(CONTENT_TYPE, "text/event-stream")], body).into_response()
-            }
-            Answer::Error(status, message) => error(status, &message),
-        };
-        let mut requests = lock(&self.requests);
-        requests.push(request);
-        self.count.send_replace(requests.len());
-        response
-    }
+async fn respond<D: Dialect>(
+    State(shared): State<Arc<Shared>>,
+    Json(body): Json<Value>,
+) -> Response {
+    let request = D::parse(body);
+    let number = shared.answers.fetch_add(1, Ordering::Relaxed);
+    let response = match shared.answer(number, &request) {
+        Answer::Pieces(pieces) => {
+            let frames = dialect::write::<D>(number, &request, pieces);
+            let body = Body::from_stream(stream::unfold(frames, next_frame));
+            ([(CONTENT_TYPE, "text/event-stream")], body).into_response()
+        }
+        Answer::Error(status, message) => error(status, &message),
+    };
+    let mut requests = lock(&shared.requests);
+    requests.push(request);
+    shared.count.send_replace(requests.len());
+    response
+}
 
+impl Shared {
     fn answer(&self, number: usize, request: &Request) -> Answer {
         if request.tools.is_empty() {
             return Answer::Pieces(said("A summary of what was said so far.").collect());
@@ -286,7 +248,7 @@ impl Shared {
                     pieces.push(Piece::Cut);
                 }
                 Step::Fail { .. } | Step::Cut { .. } => {}
-                Step::Endless => pieces.push(Piece::Endless),
+                Step::Endless => pieces.push(Piece::Endless("more ".to_owned())),
                 Step::Shell(command) => {
                     let (tool, arguments) = request.shell(command);
                     pieces.push(Piece::Call(Call { id: id.clone(), tool, arguments }));
@@ -331,45 +293,22 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split_inclusive(' ')
 }
 
-/// The elements of an array, or none.
-fn list<'a>(of: &'a Value, key: &str) -> &'a [Value] {
-    of.get(key).and_then(Value::as_array).map_or(&[], Vec::as_slice)
-}
-
-fn is(value: &Value, key: &str, text: &str) -> bool {
-    value.get(key).and_then(Value::as_str) == Some(text)
-}
-
-/// A text, whether it comes as a string or in parts.
-fn text_of(content: &Value) -> String {
-    match content {
-        Value::String(text) => text.clone(),
-        Value::Array(parts) => {
-            let text = |part: &Value| part.get("text")?.as_str().map(str::to_owned);
-            parts.iter().filter_map(text).collect::<Vec<_>>().join("\n")
-        }
-        _ => String::new(),
-    }
-}
-
-/// One piece of the answer's body. A client that hangs up drops the stream, which ends it.
-async fn next_frame(
-    mut frames: VecDeque<Frame>,
-) -> Option<(Result<String, io::Error>, VecDeque<Frame>)> {
+/// The next part of an answer's body. A client that hangs up drops the stream, which ends it.
+async fn next_frame(mut frames: Frames) -> Option<(Result<String, io::Error>, Frames)> {
     loop {
-        let text = match frames.pop_front()? {
+        let text = match frames.0.pop_front()? {
             Frame::Data(text) => text,
             Frame::Pause(pause) => {
                 tokio::time::sleep(pause).await;
                 continue;
             }
             Frame::Cut => {
-                frames.clear();
+                frames.0.clear();
                 return Some((Err(io::Error::other("cut by the script")), frames));
             }
             Frame::Endless(text) => {
-                frames.push_front(Frame::Endless(text.clone()));
-                frames.push_front(Frame::Pause(Duration::from_millis(100)));
+                frames.0.push_front(Frame::Endless(text.clone()));
+                frames.0.push_front(Frame::Pause(Duration::from_millis(100)));
                 text
             }
         };

@@ -2,18 +2,8 @@
 //! break off and not end.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that fails panics")]
 
-use std::process::Stdio;
-
-use rp_tests::{
-    PATIENCE,
-    home::Home,
-    install::{self, PiVersion, Program},
-    model::Model,
-    pi::PiProcess,
-};
+use rp_tests::{install::PiVersion, model::Model, pi::PiProcess};
 use serde_json::{Value, json};
-use tempfile::TempDir;
-use tokio::{process::Command, task::spawn_blocking, time::timeout};
 
 async fn start(version: PiVersion) -> (Model, PiProcess) {
     let model = Model::start().await.unwrap();
@@ -75,71 +65,89 @@ async fn it_talks_until_it_is_stopped() {
     }
 }
 
-/// A harness whose provider is spoken to in another dialect than Pi's. It is given one prompt on
-/// its command line.
-struct Once {
-    model: Model,
-    home: Home,
-    program: &'static str,
-    arguments: &'static [&'static str],
-}
+/// The harnesses whose providers are spoken to in another dialect than Pi's.
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod other_dialects {
+    use std::process::Stdio;
 
-impl Once {
-    async fn new(
-        install: fn() -> anyhow::Result<Program>,
+    use rp_tests::{
+        PATIENCE,
+        home::Home,
+        install::{self, Program},
+        model::Model,
+    };
+    use tempfile::TempDir;
+    use tokio::{process::Command, task::spawn_blocking, time::timeout};
+
+    /// A harness that is given one prompt on its command line.
+    struct Once {
+        model: Model,
+        home: Home,
+        program: &'static str,
         arguments: &'static [&'static str],
-    ) -> Self {
-        let program = spawn_blocking(install).await.unwrap().unwrap();
-        let model = Model::start().await.unwrap();
-        let name = program.name;
-        let home = Home::new(&model.url(), &[program]).unwrap();
-        Self { model, home, program: name, arguments }
     }
 
-    /// Those that [`install`] knows, running commands without asking.
-    async fn all() -> [Self; 2] {
-        let claude: &[_] = &["--allowedTools", "Bash", "-p"];
-        let codex: &[_] = &["exec", "--skip-git-repo-check", "-s", "danger-full-access"];
-        [Self::new(install::claude_code, claude).await, Self::new(install::codex, codex).await]
-    }
-
-    /// What it printed, if it thinks that it did what it should.
-    async fn run(&self, prompt: &str) -> Option<String> {
-        let folder = TempDir::new().unwrap();
-        let mut command = Command::new(self.home.program(self.program));
-        command.args(self.arguments).arg(prompt).current_dir(folder.path());
-        command.stdin(Stdio::null()).kill_on_drop(true);
-        let output = timeout(PATIENCE, command.output()).await.unwrap().unwrap();
-        output.status.success().then(|| String::from_utf8(output.stdout).unwrap())
-    }
-}
-
-#[tokio::test]
-async fn in_every_dialect_it_thinks_calls_tools_and_talks_slowly() {
-    for harness in Once::all().await {
-        let prompt = "script: think well ;; shell echo $((6*7)) ;; say it gave $result ;; slow 3 1";
-        let printed = harness.run(prompt).await.unwrap();
-        assert!(printed.contains("it gave") && printed.contains("word1 word2 word3"), "{printed}");
-        let last = harness.model.requests().pop().unwrap();
-        assert_eq!(last.last_user_text, prompt);
-        assert!(last.tool_results[0].contains("42"), "{:?}", last.tool_results);
-        let body = last.body.to_string();
-        assert!(body.contains("\"thinking\"") || body.contains("\"reasoning\""));
-    }
-}
-
-#[tokio::test]
-async fn in_every_dialect_it_fails_for_a_while_or_for_good_and_breaks_off() {
-    for harness in Once::all().await {
-        for (prompt, answer) in [
-            ("script: fail 529 1 ;; say recovered", "recovered"),
-            ("script: cut 1 ;; say whole", "whole"),
-        ] {
-            let before = harness.model.requests().len();
-            let printed = harness.run(prompt).await.unwrap();
-            assert!(printed.contains(answer) && !printed.contains("breaks off"), "{printed}");
-            assert_eq!(harness.model.requests().len(), before + 2, "it is asked once more");
+    impl Once {
+        async fn new(
+            install: fn() -> anyhow::Result<Program>,
+            arguments: &'static [&'static str],
+        ) -> Self {
+            let program = spawn_blocking(install).await.unwrap().unwrap();
+            let model = Model::start().await.unwrap();
+            let name = program.name;
+            let home = Home::new(&model.url(), &[program]).unwrap();
+            Self { model, home, program: name, arguments }
         }
-        assert_eq!(harness.run("script: fail 400").await, None, "{}", harness.program);
+
+        /// Those that [`install`] knows, running commands without asking.
+        async fn all() -> [Self; 2] {
+            let claude: &[_] = &["--allowedTools", "Bash", "-p"];
+            let codex: &[_] = &["exec", "--skip-git-repo-check", "-s", "danger-full-access"];
+            [Self::new(install::claude_code, claude).await, Self::new(install::codex, codex).await]
+        }
+
+        /// What it printed, if it thinks that it did what it should.
+        async fn run(&self, prompt: &str) -> Option<String> {
+            let folder = TempDir::new().unwrap();
+            let mut command = Command::new(self.home.program(self.program));
+            command.args(self.arguments).arg(prompt).current_dir(folder.path());
+            command.stdin(Stdio::null()).kill_on_drop(true);
+            let output = timeout(PATIENCE, command.output()).await.unwrap().unwrap();
+            output.status.success().then(|| String::from_utf8(output.stdout).unwrap())
+        }
+    }
+
+    #[tokio::test]
+    async fn in_every_dialect_it_thinks_calls_tools_and_talks_slowly() {
+        for harness in Once::all().await {
+            let prompt =
+                "script: think well ;; shell echo $((6*7)) ;; say it gave $result ;; slow 3 1";
+            let printed = harness.run(prompt).await.unwrap();
+            assert!(
+                printed.contains("it gave") && printed.contains("word1 word2 word3"),
+                "{printed}"
+            );
+            let last = harness.model.requests().pop().unwrap();
+            assert_eq!(last.last_user_text, prompt);
+            assert!(last.tool_results[0].contains("42"), "{:?}", last.tool_results);
+            let body = last.body.to_string();
+            assert!(body.contains("\"thinking\"") || body.contains("\"reasoning\""));
+        }
+    }
+
+    #[tokio::test]
+    async fn in_every_dialect_it_fails_for_a_while_or_for_good_and_breaks_off() {
+        for harness in Once::all().await {
+            for (prompt, answer) in [
+                ("script: fail 529 1 ;; say recovered", "recovered"),
+                ("script: cut 1 ;; say whole", "whole"),
+            ] {
+                let before = harness.model.requests().len();
+                let printed = harness.run(prompt).await.unwrap();
+                assert!(printed.contains(answer) && !printed.contains("breaks off"), "{printed}");
+                assert_eq!(harness.model.requests().len(), before + 2, "it is asked once more");
+            }
+            assert_eq!(harness.run("script: fail 400").await, None, "{}", harness.program);
+        }
     }
 }
