@@ -8,6 +8,7 @@ pub mod host;
 pub mod install;
 pub mod model;
 pub mod pi;
+pub mod project;
 pub mod script;
 pub mod target;
 pub mod wire;
