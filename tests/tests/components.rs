@@ -17,6 +17,7 @@ use std::{
 use guest::Guest;
 use rp_tests::{PATIENCE, host::Host};
 use serde_json::{Value, json};
+use wit_parser::Resolve;
 
 /// A decision to hold, with a reason, at 2048.
 const HOLD: &str = r#"
@@ -26,6 +27,31 @@ const HOLD: &str = r#"
 /// Holds everything.
 fn holding() -> Guest {
     Guest::policy().item(HOLD).body("decide", "(i32.const 2048)")
+}
+
+/// A policy of an interface that nobody has seen yet.
+fn newer_policy() -> Vec<u8> {
+    let mut resolve = Resolve::default();
+    let interface = "package rp:routing@0.2.0;
+        interface policy { greet: func(); }
+        world routing-policy { export policy; }";
+    resolve.push_str("newer.wit", interface).unwrap();
+    let module = r#"(module (func (export "rp:routing/policy@0.2.0#greet")))"#;
+    guest::encode(wat::parse_str(module).unwrap(), &resolve, "rp:routing/routing-policy")
+}
+
+/// A policy that imports something of its author's imagination.
+fn dialling_policy() -> Vec<u8> {
+    Guest::policy()
+        .import(r#"(import "test:guest/net" "dial" (func $dial))"#)
+        .body("decide", "(call $dial) (i32.const 1024)")
+        .world(
+            "package test:guest;
+             interface net { dial: func(); }
+             world guest { include rp:routing/routing-policy@0.1.0; import net; }",
+            "test:guest/guest",
+        )
+        .build()
 }
 
 fn manifest(id: &str, kind: &str, more: &str) -> String {
@@ -187,6 +213,24 @@ async fn what_cannot_be_used_is_refused_with_the_reason_and_the_last_good_one_st
             policy("wrong-world"),
             Guest::adapter().build(),
             "could not load the component wrong-world: the component is not a routing policy: it imports rp:session/types@0.1.0, and it may only import rp:plugin/log, rp:plugin/store and WASI 0.2",
+        ),
+        (
+            "newer",
+            policy("newer"),
+            newer_policy(),
+            "could not load the component newer: the component needs rp:routing/policy 0.2.0, which is newer than this program knows (0.1.0)\nhint: update rp-host",
+        ),
+        (
+            "newer-world",
+            policy("newer-world").replace("@0.1.0", "@0.2.0"),
+            good.clone(),
+            "could not load the component newer-world: the component needs rp:routing/routing-policy 0.2.0, which is newer than this program knows (0.1.0)\nhint: update rp-host",
+        ),
+        (
+            "dialler",
+            policy("dialler"),
+            dialling_policy(),
+            "could not load the component dialler: the component is not a routing policy: it imports test:guest/net, and it may only import rp:plugin/log, rp:plugin/store and WASI 0.2",
         ),
         (
             "liar",
@@ -372,6 +416,111 @@ async fn an_adapter_starts_nothing_that_it_was_not_granted() {
     );
 }
 
+/// Describes and launches `ls`.
+fn listing() -> Guest {
+    Guest::adapter()
+        .item(
+            r#"(data (i32.const 2072) "\10\09\00\00\02\00\00\00") (data (i32.const 2320) "ls")
+               (data (i32.const 2400) "\00\00\00\00\10\09\00\00\02\00\00\00")"#,
+        )
+        .body("launch", "(i32.const 2400)")
+}
+
+/// Installs an adapter for a harness `test` that runs `ls`, starts an agent of it, and gives the
+/// notices of its session up to the one with this text.
+async fn noticed(adapter: &Guest, text: &str) -> Vec<String> {
+    let host = Host::start(Vec::new()).await.unwrap();
+    let asks = "[permissions.run]\nprograms = [\"ls\"]\nreason = \"it lists\"\n";
+    let folder = host.agent_folder("lister").unwrap();
+    write_package(&folder, &manifest("lister", "adapter", asks), &adapter.build());
+    host.run_json(&["component", "add", folder.to_str().unwrap(), "--yes"]).await.unwrap();
+    let agent = host.agent_folder("api").unwrap();
+    let agent = json!({ "folder": agent, "harness": "test" });
+    let agent = host.post("/v1/agents", &agent).await.unwrap();
+    let notices = |events: &[Value]| -> Vec<String> {
+        let texts = events.iter().map(|event| &event["event"]["text"]);
+        texts.filter_map(|text| text.as_str().map(str::to_owned)).collect()
+    };
+    let suffices = |events: &[Value]| notices(events).iter().any(|notice| notice == text);
+    let events = host.events_until(agent["id"].as_str().unwrap(), "after=0", suffices).await;
+    notices(&events.unwrap())
+}
+
+#[tokio::test]
+async fn an_adapter_that_floods_the_host_loses_its_session() {
+    // A hundred effects that share one megabyte: `write` is case 0, its list is at 8.
+    let flooding = listing().item("(global $at (mut i32) (i32.const 65536))").body(
+        "[method]session.started",
+        "(drop (memory.grow $memory (i32.const 800)))
+         (loop $next
+            (i32.store offset=8 (global.get $at) (i32.const 0))
+            (i32.store offset=12 (global.get $at) (i32.const 1048576))
+            (global.set $at (i32.add (global.get $at) (i32.const 8)))
+            (br_if $next (i32.lt_u (global.get $at) (i32.const 131072))))
+         (i32.store (i32.const 4096) (i32.const 65536))
+         (i32.store (i32.const 4100) (i32.const 100))
+         (i32.const 4096)",
+    );
+    let expected = "the adapter failed: the component returned too much: more than 33554432 bytes \
+                    in one call";
+    noticed(&flooding, expected).await;
+}
+
+#[tokio::test]
+async fn what_an_adapter_writes_to_a_harness_that_has_ended_is_told() {
+    let late = listing().body(
+        "[method]session.exited",
+        "(i32.store (i32.const 4096) (i32.const 8192))
+         (i32.store (i32.const 4100) (i32.const 1))
+         (i32.store (i32.const 8200) (i32.const 1024))
+         (i32.store (i32.const 8204) (i32.const 5))
+         (i32.const 4096)",
+    );
+    noticed(&late, "the adapter wrote 5 bytes to a harness that had ended").await;
+}
+
+/// Stores two mebibytes for every message, and denies it with the case of the store's error.
+fn hoarding() -> Vec<u8> {
+    Guest::policy()
+        .import(
+            r#"(import "rp:plugin/store@0.1.0" "set"
+                (func $set (param i32 i32 i32 i32 i32)))"#,
+        )
+        .item(
+            r#"(data (i32.const 2048) "\01\00\00\00\00\20\00\00\01\00\00\00")
+               (data (i32.const 8192) "?")"#,
+        )
+        .body(
+            "decide",
+            "(drop (memory.grow $memory (i32.const 40)))
+             (call $set (i32.const 8192) (i32.const 1) (i32.const 65536) (i32.const 2097152)
+                (i32.const 16384))
+             (i32.store8 (i32.const 8192)
+                (i32.add (i32.const 48) (i32.load8_u (i32.const 16388))))
+             (i32.const 2048)",
+        )
+        .build()
+}
+
+#[tokio::test]
+async fn storage_has_a_quota_and_without_a_grant_there_is_none() {
+    for (asks, told, logged) in [
+        (STORE, "1", "its storage is full: nothing was written"),
+        ("", "0", "it wants to store something, and it was not granted store"),
+    ] {
+        let host = Host::start(Vec::new()).await.unwrap();
+        let address = host.create("api").await.unwrap()["address"].as_str().unwrap().to_owned();
+        let folder = host.agent_folder("hoarder").unwrap();
+        write_package(&folder, &manifest("hoarder", "policy", asks), &hoarding());
+        host.run_json(&["component", "add", folder.to_str().unwrap(), "--yes"]).await.unwrap();
+        let sent = host.run(&["send", &address, "what is 1+1?"]).await.unwrap();
+        let expected = format!("error: {address} was not given the message: {told}\n");
+        assert!(sent.stderr.starts_with(&expected), "{sent:?}");
+        let log = host.run(&["component", "logs", "hoarder"]).await.unwrap();
+        assert!(log.stdout.contains(logged), "{log:?}");
+    }
+}
+
 #[tokio::test]
 async fn the_administrator_of_the_machine_has_the_last_word() {
     let folder = tempfile::tempdir().unwrap();
@@ -440,6 +589,20 @@ async fn what_was_sent_can_be_asked_about_again_under_other_rules() {
     }
     let replayed = host.run_json(&["policy", "replay"]).await.unwrap();
     assert_eq!(replayed["would_change"], 0, "{replayed}");
+    let draft = host.root().join("draft.toml");
+    fs::write(&draft, "[guarded.rate]\nper_minute = 3\n").unwrap();
+    let draft = ["policy", "replay", "--settings", draft.to_str().unwrap()];
+    let replayed = host.run_json(&draft).await.unwrap();
+    assert_eq!(replayed["would_change"], 2, "a question and an answer: {replayed}");
+    let chain = host.get("/v1/policies").await.unwrap();
+    assert_eq!(chain["policies"].as_array().unwrap().len(), 1, "it stays a draft: {chain}");
+    fs::write(host.root().join("draft.toml"), "chain = [\"nobody\"]\n").unwrap();
+    let refused = host.run(&draft).await.unwrap();
+    assert_eq!(
+        refused.stderr,
+        "error: there is no policy nobody in force\n\
+         hint: `rp-host component list` shows what is installed\n"
+    );
     fs::write(host.root().join("host/policy.toml"), "[guarded.rate]\nper_minute = 2\n").unwrap();
     until(&host, "/v1/policies", |chain| chain["policies"][1]["id"] == "guarded").await;
     let replayed = host.run_json(&["policy", "replay", "--since", "1h"]).await.unwrap();

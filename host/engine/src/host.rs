@@ -102,19 +102,29 @@ impl log::Host for Host {
 
 impl store::Host for Host {
     fn get(&mut self, key: String) -> Result<Option<Vec<u8>>, store::Error> {
-        Ok(self.storage.get(&key)?)
+        self.told(self.storage.get(&key))
     }
 
     fn set(&mut self, key: String, value: Vec<u8>) -> Result<(), store::Error> {
-        Ok(self.storage.set(&key, &value)?)
+        self.told(self.storage.set(&key, &value))
     }
 
     fn delete(&mut self, key: String) -> Result<(), store::Error> {
-        Ok(self.storage.delete(&key)?)
+        self.told(self.storage.delete(&key))
     }
 
     fn keys(&mut self, prefix: String) -> Result<Vec<String>, store::Error> {
-        Ok(self.storage.keys(&prefix)?)
+        self.told(self.storage.keys(&prefix))
+    }
+}
+
+impl Host {
+    /// What storage refuses is in the log too: a component may pass over it in silence.
+    fn told<T>(&self, outcome: Result<T, StoreFailure>) -> Result<T, store::Error> {
+        outcome.map_err(|failure| {
+            self.log.write(Level::Warn, &self.session, &failure.to_string());
+            failure.into()
+        })
     }
 }
 

@@ -17,10 +17,10 @@ pub trait KeyValue: Send + Sync {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreFailure {
     /// The component has no permission to store anything.
-    #[error("the component has no `store` permission")]
+    #[error("it wants to store something, and it was not granted store")]
     Denied,
     /// The component's quota would be exceeded; nothing was written.
-    #[error("the component's storage is full")]
+    #[error("its storage is full: nothing was written")]
     Full,
     /// The storage broke.
     #[error("{0}")]

@@ -94,6 +94,16 @@ pub(crate) fn imports(component: &types::Component, engine: &Engine) -> Vec<Stri
     component.imports(engine).map(|(name, _)| name.to_owned()).collect()
 }
 
+/// Whether this program offers a world, such as `rp:routing/routing-policy@0.1.0`: what a
+/// component was built for can be compared before anything of it is looked at.
+///
+/// # Errors
+/// [`LoadError::NewerInterface`] or [`LoadError::OlderInterface`].
+pub fn check_world_version(world: &str) -> Result<(), LoadError> {
+    let (name, version) = split(world);
+    known(name, version)
+}
+
 fn known(name: &str, version: &str) -> Result<(), LoadError> {
     let wanted = Version::parse(version);
     if wanted.is_some_and(|wanted| KNOWN.satisfies(wanted)) {

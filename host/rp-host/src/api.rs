@@ -533,9 +533,12 @@ pub struct PolicySays {
 pub struct ReplayPolicies {
     /// How far back, in milliseconds.
     pub since_ms: u64,
+    /// The text of a `policy.toml` that is asked instead of what is in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settings: Option<String>,
 }
 
-/// What the policies in force would have decided about what was sent.
+/// What policies would have decided about what was sent.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PolicyReplay {
     /// Messages in the routing log since then.

@@ -451,7 +451,7 @@ Examples:
     Pack {
         /// The component's folder, or a .wasm file
         input: std::path::PathBuf,
-        /// The file to write [default: <id>.rpc]
+        /// The file to write [default: ID.rpc]
         #[arg(long, short)]
         output: Option<std::path::PathBuf>,
         /// Sign it with the key in this file; a new key is made if there is none
@@ -528,5 +528,9 @@ be replayed.")]
         /// How far back
         #[arg(long, default_value = "7d", value_parser = humantime::parse_duration)]
         since: std::time::Duration,
+        /// Ask what the policies of this file would decide, which is written like policy.toml,
+        /// instead of those in force
+        #[arg(long, value_name = "FILE")]
+        settings: Option<std::path::PathBuf>,
     },
 }

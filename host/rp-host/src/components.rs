@@ -319,6 +319,43 @@ impl Components {
         self.chain.replace(order.into_iter().map(link).collect());
     }
 
+    /// The chain that these settings of the person would put in force. It is not in force, has no
+    /// storage, and everybody who was in force stays.
+    pub async fn draft(&self, settings: &ChainSettings) -> Result<Vec<Link>, Problem> {
+        let policies: Vec<_> = {
+            let table = self.read();
+            let active = table.active.iter();
+            let policies = active.filter(|(_, active)| matches!(active.loaded, Loaded::Policy(_)));
+            policies.map(|(id, active)| (id.clone(), Arc::clone(active))).collect()
+        };
+        let known = policies.iter().map(|(id, active)| (id.as_str(), !active.about.ships()));
+        let mut links = Vec::new();
+        for id in settings.order(known) {
+            let found = policies.iter().find(|(known, _)| known.as_str() == id);
+            let (_, active) = found.ok_or_else(|| {
+                Problem::failed(format!("there is no policy {id} in force"))
+                    .hint("`rp-host component list` shows what is installed")
+            })?;
+            let mut permits = active.permits.clone();
+            permits.retain(|permit| permit.name() != "store");
+            let manifest = &active.about.manifest;
+            let wasm = self.wasm(&active.about)?;
+            let loaded = self.loader.load(manifest, wasm, &permits, &settings.of(&id)).await?;
+            if let Loaded::Policy(policy) = loaded {
+                links.push(Link { id, policy: Ok(policy) });
+            }
+        }
+        Ok(links)
+    }
+
+    /// The code of a component in force.
+    fn wasm(&self, about: &About) -> Result<Arc<[u8]>, Problem> {
+        match what_ships(&about.manifest.id).filter(|_| about.ships()) {
+            Some(embedded) => Ok(embedded.bytes.into()),
+            None => Ok(self.shelf.kept_package(&about.manifest.id).map_err(refusal)?.wasm),
+        }
+    }
+
     /// The adapter of a harness; the error names the closest ones.
     pub fn adapter(&self, harness: &str) -> Result<Adapter, Problem> {
         let adapters = self.adapters();

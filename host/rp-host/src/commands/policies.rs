@@ -4,7 +4,7 @@ use super::Asking;
 use crate::{
     api,
     cli::Policy,
-    problem::Problem,
+    problem::{Problem, While},
     render::{safe, table},
 };
 
@@ -24,9 +24,14 @@ impl Asking<'_> {
                 let explain = api::Explain { from, to, body };
                 self.show(&client.post("/v1/policies/explain", &explain).await?, explanation_text)
             }
-            Policy::Replay { since } => {
+            Policy::Replay { since, settings } => {
                 let since_ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
-                let question = api::ReplayPolicies { since_ms };
+                let read = |path: std::path::PathBuf| {
+                    let text = std::fs::read_to_string(&path);
+                    text.doing(format!("read {}", path.display()))
+                };
+                let question =
+                    api::ReplayPolicies { since_ms, settings: settings.map(read).transpose()? };
                 let asked = client.post("/v1/policies/replay", &question);
                 let replayed = self.patiently("asking the policies again", asked).await?;
                 self.show(&replayed, replay_text)

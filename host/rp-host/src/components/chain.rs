@@ -31,7 +31,8 @@ impl ChainSettings {
         }
     }
 
-    fn parse(text: &str) -> Result<Self, String> {
+    /// Reads the text of a `policy.toml`.
+    pub fn parse(text: &str) -> Result<Self, String> {
         let mut table: toml::Table =
             text.parse().map_err(|error: toml::de::Error| error.message().to_owned())?;
         let chain = table.remove("chain").map(|chain| {

@@ -2,7 +2,10 @@
 
 use std::{process::Stdio, sync::Arc};
 
-use rp_engine::{Actions, Adapter, Code, Engine, EngineConfig, KeyValue, Limits, NoStore, Policy};
+use rp_engine::{
+    Actions, Adapter, Code, Engine, EngineConfig, KeyValue, Limits, NoStore, Policy,
+    check_world_version,
+};
 use rp_protocol::component::{ComponentId, Kind, Manifest, Permit};
 use rp_store::Database;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -84,6 +87,7 @@ impl Loader {
             code = code.with_memory((mib as usize) << 20);
         }
         let loading = format!("load the component {id}");
+        check_world_version(&manifest.world.to_string()).doing(&loading)?;
         match manifest.kind {
             Kind::Adapter => {
                 let adapters = self.engine.load_adapter(code).await.doing(&loading)?;

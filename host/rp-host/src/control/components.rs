@@ -141,7 +141,7 @@ pub(super) async fn replay(
     State(host): Shared,
     body: Result<Json<api::ReplayPolicies>, JsonRejection>,
 ) -> Answer<api::PolicyReplay> {
-    Ok(Json(host.replay_policies(read(body)?.since_ms).await?))
+    Ok(Json(host.replay_policies(&read(body)?).await?))
 }
 
 fn choice(choice: api::GrantChoice) -> Result<Choice, Problem> {

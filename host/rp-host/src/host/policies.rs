@@ -4,6 +4,7 @@ use std::{
     fs::File,
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use rp_mesh::{AgentId, PeerInfo};
@@ -13,7 +14,7 @@ use serde::Deserialize;
 use super::{Host, now_ms};
 use crate::{
     api,
-    components::Rehearsal,
+    components::{ChainSettings, Rehearsal},
     problem::{Problem, While},
 };
 
@@ -74,12 +75,21 @@ impl Host {
         Ok(api::Explanation { recipients, policies, decision, reason })
     }
 
-    /// Asks the policies in force about everything in the routing log since then, in its order, and
-    /// lists what was delivered and would not be now.
-    pub async fn replay_policies(&self, since_ms: u64) -> Result<api::PolicyReplay, Problem> {
-        let links = self.components.chain();
+    /// Asks the policies, in force or as drafted, about everything in the routing log since then,
+    /// in its order, and lists what was delivered and would not be now.
+    pub async fn replay_policies(
+        &self,
+        asked: &api::ReplayPolicies,
+    ) -> Result<api::PolicyReplay, Problem> {
+        let links = match &asked.settings {
+            None => self.components.chain(),
+            Some(text) => {
+                let settings = ChainSettings::parse(text).doing("use these settings")?;
+                Arc::new(self.components.draft(&settings).await?)
+            }
+        };
         let log = self.root.audit();
-        let after = now_ms().saturating_sub(since_ms);
+        let after = now_ms().saturating_sub(asked.since_ms);
         let replay = move || {
             let mut rehearsal = Rehearsal::of(&links);
             let mut replay =

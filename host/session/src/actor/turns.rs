@@ -93,6 +93,11 @@ impl Actor {
 
     fn write(&mut self, bytes: Vec<u8>) {
         let Some(run) = &self.run else { return };
+        if run.gone {
+            let length = bytes.len();
+            let text = format!("the adapter wrote {length} bytes to a harness that had ended");
+            return self.notice(Severity::Warning, text);
+        }
         match run.process.write(bytes) {
             // A process that is gone says so by its exit.
             Ok(()) | Err(InputError::Closed) => {}
