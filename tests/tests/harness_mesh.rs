@@ -10,6 +10,8 @@
 
 use std::{
     cell::Cell,
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -21,6 +23,7 @@ use rp_tests::{
     host::Host,
     install::{self, PiVersion, Program},
     model::Model,
+    project,
 };
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Value, json};
@@ -45,7 +48,7 @@ struct Scene {
     host: Host,
     model: Model,
     agents: Vec<Agent>,
-    _home: Home,
+    home: Home,
     _stage: MutexGuard<'static, ()>,
 }
 
@@ -72,7 +75,7 @@ impl Scene {
         let home = Home::new(&model.url(), &programs().await).unwrap();
         let host = Host::start(home.environment()).await.unwrap();
         let agents = join_all(HARNESSES.map(|(name, version)| create(&host, name, version))).await;
-        Self { host, model, agents, _home: home, _stage: stage }
+        Self { host, model, agents, home, _stage: stage }
     }
 
     async fn command(&self, agent: &Agent, command: &Value) {
@@ -99,21 +102,20 @@ impl Scene {
         events.into_iter().map(|mut numbered| numbered["event"].take()).collect()
     }
 
-    /// Waits for the question of an agent about a command, and answers it with what has this
-    /// effect.
-    async fn answer(&self, agent: &Agent, command: &str, effect: &str) {
+    /// Waits for the question of an agent about a command, and answers it at the command line.
+    async fn answer(&self, agent: &Agent, command: &str, answer: &str) {
         self.events(agent, "question").await;
-        let status = self.look(agent).await;
-        let question = &status["questions"][0];
-        let kind = &question["kind"];
-        assert_eq!(kind["type"], "permission", "{status}");
+        let open = self.host.run_json(&["questions"]).await.unwrap();
+        let [question] = &open["questions"].as_array().unwrap()[..] else {
+            panic!("one question: {open}")
+        };
+        assert_eq!(
+            (&question["agent"], &question["kind"]["type"]),
+            (&json!(agent.id), &json!("permission"))
+        );
         assert!(question.to_string().contains(command), "it says what it is about: {question}");
-        let options = kind["options"].as_array().unwrap();
-        let option = options.iter().find(|option| option["effect"] == effect);
-        let option = option.unwrap_or_else(|| panic!("nothing is {effect}: {question}"));
-        let answer = json!({ "type": "choice", "choice": option["id"] });
-        let answer = json!({ "type": "answer", "question": question["id"], "answer": answer });
-        self.command(agent, &answer).await;
+        let question = question["id"].as_str().unwrap();
+        self.host.run_json(&["answer", question, answer]).await.unwrap();
     }
 
     async fn trace_until(&self, message: &str, stage: &str) {
@@ -235,14 +237,14 @@ async fn a_command_runs_when_a_person_allows_it_and_only_then() {
     for agent in scene.agents.iter().filter(|agent| agent.asks()) {
         let prompt = "script: shell touch made.txt && echo finished ;; say it gave: $result";
         scene.prompt(agent, prompt).await;
-        scene.answer(agent, "touch made.txt", "allow-once").await;
+        scene.answer(agent, "touch made.txt", "allow").await;
         let events = scene.events(agent, "turn-ended").await;
         assert!(agent.folder.join("made.txt").exists(), "{}: {events:#?}", agent.harness);
         assert_eq!(ended_tool(&events)["failed"], false);
         assert!(said(&events).contains("finished"), "{}: {events:#?}", agent.harness);
 
         scene.prompt(agent, "script: shell touch refused.txt ;; say it gave: $result").await;
-        scene.answer(agent, "touch refused.txt", "deny-once").await;
+        scene.answer(agent, "touch refused.txt", "deny").await;
         let events = scene.events(agent, "turn-ended").await;
         assert!(!agent.folder.join("refused.txt").exists(), "{}", agent.harness);
         assert_eq!(ended_tool(&events)["failed"], true, "{}: {events:#?}", agent.harness);
@@ -252,6 +254,57 @@ async fn a_command_runs_when_a_person_allows_it_and_only_then() {
         assert_eq!(said(&events).is_empty(), told.is_empty());
         assert_eq!(scene.look(agent).await["questions"], Value::Null);
     }
+}
+
+/// Puts a harness that the host has never seen on the PATH of its agents, and the adapter for it
+/// into the folder of a running host.
+async fn drop_in_parrot(scene: &Scene) {
+    let program = scene.home.program("parrot");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/parrot.mjs");
+    fs::write(&program, format!("#!/bin/sh\nexec node '{}' \"$@\"\n", script.display())).unwrap();
+    fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
+    let project = project::javascript(&scene.host, "adapter", "parrot").await.unwrap();
+    let inbox = scene.host.root().join("host/components/parrot");
+    fs::create_dir(&inbox).unwrap();
+    for file in ["component.toml", "component.wasm"] {
+        fs::copy(project.join(file), inbox.join(file)).unwrap();
+    }
+    let waits = async {
+        while scene.host.run_json(&["component", "pending"]).await.unwrap() == json!([]) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, waits).await.unwrap();
+    let granted = scene.host.run_json(&["component", "grant", "parrot"]).await.unwrap();
+    assert_eq!(granted["granted"], json!(["run=parrot"]));
+}
+
+#[tokio::test]
+async fn an_agent_of_a_harness_that_was_dropped_in_joins_the_conversation() {
+    let scene = Scene::new().await;
+    drop_in_parrot(&scene).await;
+    let parrot = create(&scene.host, "parrot", "1.0.0").await;
+    for agent in &scene.agents {
+        let question = format!("who are you, asks {}?", agent.harness);
+        let call = json!({ "to": parrot.address, "body": question });
+        scene.prompt(agent, &format!("script: tool agent_send {call} ;; say asked")).await;
+        let answer = format!("the parrot heard: {question}");
+        let seen = scene.model.request_about(&answer).await.unwrap();
+        assert!(seen.last_user_text.contains(&format!("from \"{}\"", parrot.address)));
+        let [message] = &scene.questions(&parrot, &question).await[..] else {
+            panic!("one question")
+        };
+        scene.trace_until(message, "answered").await;
+    }
+
+    let other = &scene.agents[2];
+    scene.prompt(&parrot, &format!("ask {} what is it like to have hands?", other.address)).await;
+    let says = async {
+        while !said(&scene.events(&parrot, "turn-ended").await)
+            .contains("answer to: what is it like to have hands?")
+        {}
+    };
+    tokio::time::timeout(PATIENCE, says).await.unwrap();
 }
 
 #[tokio::test]
@@ -269,7 +322,7 @@ async fn an_abort_ends_what_an_agent_does_and_the_next_prompt_is_heard() {
 
         scene.prompt(agent, "script: shell touch begun.txt && sleep 600").await;
         if agent.asks() {
-            scene.answer(agent, "touch begun.txt", "allow-once").await;
+            scene.answer(agent, "touch begun.txt", "allow").await;
         }
         until_exists(&agent.folder.join("begun.txt")).await;
         abort(agent).await;

@@ -21,7 +21,17 @@ function launch(request) {
   if (request.settings.replace(/\s/g, "") !== "{}") {
     throw failure("invalid", "{{name}} has no settings");
   }
-  return { program: "{{id}}", args: [], env: [], files: [], framing: "lines" };
+  const files = meshFiles(request);
+  const args = files.length > 0 ? ["--mesh", "{dir}/mesh.json"] : [];
+  return { program: "{{id}}", args, env: [], files, framing: "lines" };
+}
+
+// The MCP server through which the model reaches others. What it is started with is a secret, so
+// it stands in a private file and not among the arguments, which everybody on the machine can see.
+function meshFiles({ mesh }) {
+  if (!mesh) return [];
+  const { command, args, env } = mesh.server;
+  return [["mesh.json", toLine({ command, args, env: Object.fromEntries(env) })]];
 }
 
 // One process of the harness, from start to exit. Every method returns effects, and every command

@@ -21,6 +21,16 @@ const running = (...commands) => {
 };
 const hear = (session, ...lines) => told(lines.flatMap((line) => session.output(bytes(line))));
 
+test("the harness is told of the server that its model reaches the mesh with", () => {
+  const server = { name: "mesh", command: "/bin/rp-host", args: ["mcp"], env: [["TOKEN", "x"]] };
+  const { args, files } = adapter.launch({ settings: "{}", mesh: { server } });
+  assert.deepEqual(args, ["--mesh", "{dir}/mesh.json"]);
+  const [[name, content]] = files;
+  assert.equal(name, "mesh.json");
+  const told = JSON.parse(new TextDecoder().decode(content));
+  assert.deepEqual(told, { command: "/bin/rp-host", args: ["mcp"], env: { TOKEN: "x" } });
+});
+
 test("the program is started with lines as framing, and settings are refused", () => {
   assert.equal(adapter.launch({ settings: "{}" }).framing, "lines");
   assert.throws(() => adapter.launch({ settings: '{"fast":true}' }), { kind: "invalid" });

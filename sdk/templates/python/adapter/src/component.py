@@ -6,6 +6,8 @@ the host wants. Import everything at the top: the component is a snapshot taken 
 there are no files in it.
 """
 
+import json
+
 from componentize_py_types import Err
 from effects import failure
 from wit_world import exports
@@ -31,4 +33,19 @@ class Adapter(exports.Adapter):
         """An Err is shown to the person who starts the agent."""
         if "".join(request.settings.split()) != "{}":
             raise Err(failure(FailureKind.INVALID, "{{name}} has no settings"))
-        return LaunchSpec("{{id}}", args=[], env=[], files=[], framing=Framing.LINES)
+        files = mesh_files(request)
+        args = ["--mesh", "{dir}/mesh.json"] if files else []
+        return LaunchSpec("{{id}}", args, env=[], files=files, framing=Framing.LINES)
+
+
+def mesh_files(request: LaunchRequest) -> list[tuple[str, bytes]]:
+    """The MCP server through which the model reaches others.
+
+    What it is started with is a secret, so it stands in a private file and not among the
+    arguments, which everybody on the machine can see.
+    """
+    if request.mesh is None:
+        return []
+    server = request.mesh.server
+    told = {"command": server.command, "args": server.args, "env": dict(server.env)}
+    return [("mesh.json", json.dumps(told).encode())]

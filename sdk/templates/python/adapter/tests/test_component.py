@@ -1,11 +1,12 @@
 import json
 import unittest
+from dataclasses import replace
 
 from adapter import Session
 from component import Adapter
 from componentize_py_types import Err
 from effects import done, event, failed, write
-from wit_world.exports.adapter import Exit_Code, Framing, LaunchRequest
+from wit_world.exports.adapter import Exit_Code, Framing, LaunchRequest, McpServer, MeshAccess
 from wit_world.imports import types
 from wit_world.imports.types import FailureKind, Message, Role, ToolCall, TurnEnd, Urgency
 
@@ -49,6 +50,16 @@ class AdapterTest(unittest.TestCase):
         self.assertEqual(Adapter().launch(request()).framing, Framing.LINES)
         with self.assertRaises(Err):
             Adapter().launch(request('{"fast":true}'))
+
+    def test_the_harness_is_told_of_the_server_that_its_model_reaches_the_mesh_with(self):
+        server = McpServer("mesh", "/bin/rp-host", args=["mcp"], env=[("TOKEN", "x")])
+        mesh = MeshAccess(server, socket="", agent_id="", skill="", token="")
+        spec = Adapter().launch(replace(request(), mesh=mesh))
+        self.assertEqual(spec.args, ["--mesh", "{dir}/mesh.json"])
+        [(name, content)] = spec.files
+        self.assertEqual(name, "mesh.json")
+        told = {"command": "/bin/rp-host", "args": ["mcp"], "env": {"TOKEN": "x"}}
+        self.assertEqual(json.loads(content), told)
 
     def test_a_prompt_becomes_a_turn_with_text_and_a_tool(self):
         session = running()

@@ -39,15 +39,24 @@ impl Guest for Component {
         if request.settings.split_whitespace().collect::<String>() != "{}" {
             return Err(failure(FailureKind::Invalid, "{{name}} has no settings"));
         }
+        let files: Vec<_> = request.mesh.iter().map(mesh_file).collect();
+        let args = match files.is_empty() {
+            true => vec![],
+            false => vec!["--mesh".into(), "{dir}/mesh.json".into()],
+        };
         let framing = Framing::Lines;
-        Ok(LaunchSpec {
-            program: "{{id}}".into(),
-            args: vec![],
-            env: vec![],
-            files: vec![],
-            framing,
-        })
+        Ok(LaunchSpec { program: "{{id}}".into(), args, env: vec![], files, framing })
     }
+}
+
+/// The MCP server through which the model reaches others. What it is started with is a secret, so
+/// it stands in a private file and not among the arguments, which everybody on the machine can see.
+fn mesh_file(mesh: &MeshAccess) -> (String, Vec<u8>) {
+    let McpServer { command, args, env, .. } = &mesh.server;
+    let env: serde_json::Map<_, _> =
+        env.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
+    let told = json!({ "command": command, "args": args, "env": env });
+    ("mesh.json".into(), told.to_string().into_bytes())
 }
 
 /// One process of the harness, from start to exit. Every method returns effects, and every command

@@ -40,6 +40,31 @@ fn hear(session: &Session, lines: &[&str]) -> Vec<String> {
 const STARTED: &str = r#"{"started":true}"#;
 
 #[test]
+fn the_harness_is_told_of_the_server_that_its_model_reaches_the_mesh_with() {
+    let server = McpServer {
+        name: "mesh".into(),
+        command: "/bin/rp-host".into(),
+        args: vec!["mcp".into()],
+        env: vec![("TOKEN".into(), "x".into())],
+    };
+    let nothing = String::new;
+    let mesh = MeshAccess {
+        server,
+        socket: nothing(),
+        agent_id: nothing(),
+        skill: nothing(),
+        token: nothing(),
+    };
+    let (name, content) = mesh_file(&mesh);
+    assert_eq!(name, "mesh.json");
+    let told: Value = serde_json::from_slice(&content).unwrap();
+    assert_eq!(
+        told,
+        json!({ "command": "/bin/rp-host", "args": ["mcp"], "env": { "TOKEN": "x" } })
+    );
+}
+
+#[test]
 fn a_prompt_becomes_a_turn_with_text_and_a_tool() {
     let session = running(vec![]);
     let asked = session.command(7, prompt("Grüße 🎉", Urgency::WhenIdle));
