@@ -23,7 +23,7 @@ use rp_tests::{
     host::Host,
     install::{self, PiVersion, Program},
     model::Model,
-    project,
+    project, target,
 };
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Value, json};
@@ -275,6 +275,15 @@ async fn drop_in_parrot(scene: &Scene) {
         }
     };
     tokio::time::timeout(PATIENCE, waits).await.unwrap();
+    // An agent that grants by itself is found out, whatever it does to its environment.
+    let home = scene.host.root().ancestors().nth(2).unwrap().display().to_string();
+    let program = target::program("rp-host", "RP_HOST_BIN").unwrap();
+    let grant = format!("{} component grant parrot", program.display());
+    let script = format!("script: shell env -i REMOTE_PI_HOME={home} {grant} 2>&1 ;; say $result");
+    let pi = &scene.agents[0];
+    scene.prompt(pi, &script).await;
+    let told = said(&scene.events(pi, "turn-ended").await);
+    assert!(told.contains("what an agent runs cannot do this: it is for the person"), "{told}");
     let granted = scene.host.run_json(&["component", "grant", "parrot"]).await.unwrap();
     assert_eq!(granted["granted"], json!(["run=parrot"]));
 }

@@ -2,7 +2,8 @@
 //!
 //! It translates requests into calls of [`Host`] and decides nothing, except who asks: a
 //! request with an agent's token speaks as that agent and reaches only what its tools need;
-//! one without speaks as the person at this machine.
+//! one without speaks as the person at this machine, unless a process sends it that an agent
+//! started.
 
 mod components;
 
@@ -11,8 +12,8 @@ use std::{convert::Infallible, path::Path, sync::Arc, time::Duration};
 use axum::{
     Json, Router,
     extract::{
-        DefaultBodyLimit, FromRequestParts, Path as UrlPath, Query, Request, State,
-        rejection::JsonRejection,
+        ConnectInfo, DefaultBodyLimit, FromRequestParts, Path as UrlPath, Query, Request, State,
+        connect_info::Connected, rejection::JsonRejection,
     },
     http::{StatusCode, header, request::Parts},
     response::{
@@ -20,12 +21,14 @@ use axum::{
         sse::{Event as SseEvent, Sse},
     },
     routing::{get, post},
+    serve::IncomingStream,
 };
 use futures_util::StreamExt;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::net::{UnixListener, UnixStream};
 
 use crate::{
+    ancestry::descends_from,
     api,
     host::{Caller, EventsFrom, Host},
     problem::{Problem, While},
@@ -101,15 +104,33 @@ pub struct UserListener {
     user: u32,
 }
 
+/// The process that opened a connection, where the system tells.
+#[derive(Debug, Clone, Copy)]
+pub struct Process(Option<i32>);
+
+impl Connected<IncomingStream<'_, UserListener>> for Process {
+    fn connect_info(stream: IncomingStream<'_, UserListener>) -> Self {
+        *stream.remote_addr()
+    }
+}
+
+impl Process {
+    /// Every harness is a child of this process, and whatever an agent runs is a child of that.
+    fn was_started_by_an_agent(self) -> bool {
+        let own = i32::try_from(std::process::id());
+        matches!((self.0, own), (Some(process), Ok(own)) if descends_from(process, own))
+    }
+}
+
 impl axum::serve::Listener for UserListener {
     type Io = UnixStream;
-    type Addr = ();
+    type Addr = Process;
 
-    async fn accept(&mut self) -> (UnixStream, ()) {
+    async fn accept(&mut self) -> (UnixStream, Process) {
         loop {
             match self.listener.accept().await {
                 Ok((stream, _)) => match stream.peer_cred() {
-                    Ok(peer) if peer.uid() == self.user => return (stream, ()),
+                    Ok(peer) if peer.uid() == self.user => return (stream, Process(peer.pid())),
                     _ => tracing::warn!("refused a connection of another user"),
                 },
                 Err(error) => {
@@ -121,8 +142,8 @@ impl axum::serve::Listener for UserListener {
         }
     }
 
-    fn local_addr(&self) -> std::io::Result<()> {
-        Ok(())
+    fn local_addr(&self) -> std::io::Result<Process> {
+        Ok(Process(None))
     }
 }
 
@@ -162,7 +183,15 @@ impl FromRequestParts<Arc<Host>> for Asker {
 
     async fn from_request_parts(parts: &mut Parts, host: &Arc<Host>) -> Result<Self, Refusal> {
         let Some(value) = parts.headers.get(header::AUTHORIZATION) else {
-            return Ok(Self(Caller::Person));
+            let process = parts.extensions.get::<ConnectInfo<Process>>();
+            return match process.is_some_and(|process| process.0.was_started_by_an_agent()) {
+                false => Ok(Self(Caller::Person)),
+                true => Err(Refusal(
+                    StatusCode::FORBIDDEN,
+                    Problem::failed("what an agent runs cannot do this: it is for the person")
+                        .hint("run it in a terminal of your own"),
+                )),
+            };
         };
         let token = value.to_str().ok().and_then(|value| value.strip_prefix("Bearer "));
         token.and_then(|token| host.agent_with_token(token)).map(Self).ok_or_else(|| {

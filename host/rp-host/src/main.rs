@@ -1,6 +1,7 @@
 //! The program: parse the command line, run one command, say what went wrong.
 #![allow(missing_docs, reason = "a program, not a library")]
 
+mod ancestry;
 mod api;
 mod attach;
 mod cli;

@@ -53,7 +53,9 @@ pub async fn serve(root: &StateRoot, started: Instant) -> Result<(), Problem> {
         "ready"
     );
     // The socket answers until all is over: whoever asked for the end sees it come.
-    let served = axum::serve(listener, control::router(Arc::clone(&host)));
+    let router = control::router(Arc::clone(&host));
+    let service = router.into_make_service_with_connect_info::<control::Process>();
+    let served = axum::serve(listener, service);
     let done = tokio::select! {
         served = served => served.doing("serve the control API"),
         () = stopped(&host) => Ok(()),

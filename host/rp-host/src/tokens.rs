@@ -2,7 +2,8 @@
 //!
 //! A token is random, lives as long as the daemon and is handed to the harness in its
 //! environment. It narrows what a harness can ask for; it does not protect against other
-//! programs of the same user, who could open the socket anyway.
+//! programs of the same user, who could open the socket anyway. What an agent runs is told from
+//! those by its descent, unless it takes pains to detach itself.
 
 use std::{
     collections::HashMap,

@@ -39,4 +39,3 @@ pub use session::{AgentConfig, Session};
 pub use sessions::{Sessions, SessionsConfig, SessionsError};
 pub use status::{Phase, Status};
 pub use timing::Timing;
-pub use tree::MARKER;

@@ -8,7 +8,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::time::{Instant, sleep};
 
 /// The environment variable that marks every process of a launch.
-pub const MARKER: &str = "RP_HOST_SESSION";
+pub(crate) const MARKER: &str = "RP_HOST_SESSION";
 
 /// How often a tree that is being ended is looked at.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);

@@ -57,7 +57,6 @@ impl Asking<'_> {
                     (false, true) => api::GrantChoice::All(api::All::All),
                     _ => api::GrantChoice::Only(permits),
                 };
-                self.only_a_person_grants()?;
                 let granted = client.post(&path_of(&id, "/grant")?, &api::Grant { grant }).await?;
                 self.show(&granted, in_one_line)
             }
@@ -84,15 +83,11 @@ impl Asking<'_> {
             (false, false) => Some(api::GrantChoice::Only(add.grant)),
             (false, true) => None,
         };
-        if grant.is_some() {
-            self.only_a_person_grants()?;
-        }
         let asked = grant.is_none() && std::io::stdin().is_terminal() && !self.json;
         let added = self.install(client, &path, grant).await?;
         if added.state != "pending" || !asked {
             return self.show(&added, in_one_line);
         }
-        self.only_a_person_grants()?;
         output::note(&question_text(&added));
         let mut answer = String::new();
         std::io::stdin().lock().read_line(&mut answer).doing("read the answer")?;
@@ -140,21 +135,9 @@ impl Asking<'_> {
         Ok((file.path().to_owned(), Some(file)))
     }
 
-    /// A harness that the host runs has this in its environment, and so has what it starts.
-    fn only_a_person_grants(&self) -> Result<(), Problem> {
-        if std::env::var_os(rp_session::MARKER).is_none() {
-            return Ok(());
-        }
-        Err(Problem::failed("an agent cannot grant permissions")
-            .hint("ask the person to run this command in a terminal of their own"))
-    }
-
     /// Installs the folder now and whenever it changes.
     async fn develop(&self, client: &Client, folder: &Path, yes: bool) -> Result<(), Problem> {
         let folder = std::path::absolute(folder).doing("find the current folder")?;
-        if yes {
-            self.only_a_person_grants()?;
-        }
         loop {
             let watch = DirectoryWatch::on([folder.as_path()], Notice::NamesAndWrites);
             let grant = yes.then_some(api::GrantChoice::All(api::All::All));
