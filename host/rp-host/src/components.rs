@@ -40,7 +40,7 @@ use crate::{
 };
 
 /// The settings of an agent for its adapter.
-type AgentSettings = serde_json::Map<String, serde_json::Value>;
+pub type AgentSettings = serde_json::Map<String, serde_json::Value>;
 
 /// All components, in force or not.
 pub struct Components {

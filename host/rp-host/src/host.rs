@@ -19,7 +19,7 @@ use tokio::sync::{Mutex, Notify};
 
 use crate::{
     api,
-    components::Components,
+    components::{AgentSettings, Components},
     config::Settings,
     paths::StateRoot,
     problem::{Problem, While},
@@ -60,6 +60,8 @@ pub struct Host {
     program: PathBuf,
     /// The file and what is in it change together, one request at a time.
     registry: Mutex<Registry>,
+    /// Held while an agent comes or goes, which takes several steps.
+    changing_agents: Mutex<()>,
     /// Kept agents that could not be brought up, by id, and why.
     unusable: std::sync::Mutex<BTreeMap<String, Problem>>,
     stop: Notify,
@@ -118,6 +120,7 @@ impl Host {
             tokens: Tokens::default(),
             program,
             registry: Mutex::new(registry),
+            changing_agents: Mutex::default(),
             unusable: std::sync::Mutex::default(),
             stop: Notify::new(),
         }))
@@ -153,11 +156,17 @@ impl Host {
                     }
                 }
                 (None, Ok(_)) => {
-                    self.is_usable_again(entry);
-                    self.bring_up(entry).await;
+                    let _changing = self.changing_agents.lock().await;
+                    // It may be gone since.
+                    let kept = self.registry.lock().await.daemons.clone();
+                    if kept.iter().any(|kept| kept.id() == entry.id()) {
+                        self.is_usable_again(entry);
+                        self.bring_up(entry).await;
+                    }
                 }
-                // A session without its adapter keeps the one it has.
-                (_, Err(_)) => {}
+                // What runs goes on; it is not started again.
+                (Some(session), Err(problem)) => session.withdraw(problem.to_string()).await,
+                (None, Err(_)) => {}
             }
         }
     }
@@ -287,7 +296,8 @@ impl Host {
     /// Every harness, and whether it is installed.
     pub async fn harnesses(&self) -> api::Harnesses {
         let asked = self.components.adapters().into_iter().map(|adapter| async move {
-            let (program, version) = self.sessions.installed(&adapter, &[]).await;
+            let granted = self.components.programs(&adapter, &AgentSettings::default());
+            let (program, version) = self.sessions.installed(&adapter, &granted).await;
             api::Harness {
                 description: adapter.describe().clone(),
                 installed: program.map(|path| path.display().to_string()),

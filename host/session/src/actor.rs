@@ -25,7 +25,7 @@ use crate::{
     delivery::{Conversation, Delivery},
     history::History,
     memory::Memory,
-    process::{Happening, Launcher, Place, Process, StartError, now_ms},
+    process::{Happening, Launcher, Place, StartError, now_ms},
     questions::{Change, Questions},
     restart::{Ended, Restarts},
     run::{Cause, Run},
@@ -48,6 +48,8 @@ pub(crate) struct Host {
 /// One agent's session.
 pub(crate) struct Actor {
     agent: AgentConfig,
+    /// Why it must not start any more.
+    withdrawn: Option<String>,
     host: Arc<Host>,
     requests: mpsc::Receiver<Request>,
     history: History,
@@ -113,6 +115,7 @@ impl Actor {
             commands: Commands::new(timing.command),
             restarts: Restarts::new(timing.restarts.clone()),
             agent,
+            withdrawn: None,
             host,
             requests,
             history,
@@ -189,7 +192,11 @@ impl Actor {
                     let _ = number.send(given);
                 }
             }
-            Request::Configure(agent) => self.agent = *agent,
+            Request::Configure(agent) => {
+                self.agent = *agent;
+                self.withdrawn = None;
+            }
+            Request::Withdraw(reason) => self.withdrawn = Some(reason),
             Request::Start(reply) => match &self.run {
                 Some(run) if run.is_asked_to_end() => self.start_waiters.push(reply),
                 Some(_) => drop(reply.send(Ok(()))),
@@ -282,6 +289,12 @@ impl Actor {
             failure: harness_failure(error.to_string(), None),
             permanent: false,
         };
+        if let Some(reason) = &self.withdrawn {
+            return Err(NotStarted {
+                failure: harness_failure(reason.clone(), None),
+                permanent: true,
+            });
+        }
         let adapter = self.agent.adapter.clone();
         let refused = |failure| NotStarted { failure, permanent: true };
         let mut request = self.launch_request();
@@ -289,21 +302,21 @@ impl Actor {
         // environment, decides which version it is. The secrets of the mesh do not.
         let first = LaunchRequest { mesh: None, ..request.clone() };
         let spec = adapter.launch(&first).await.map_err(broken)?.map_err(refused)?;
+        // Asking for the version runs the program already.
+        Launcher::check(&spec, self.place()).map_err(not_started)?;
         request.version = self.version(&spec).await?;
         self.status.version.clone_from(&request.version);
         let spec = adapter.launch(&request).await.map_err(broken)?.map_err(refused)?;
         let session = adapter.session(&request).await.map_err(broken)?;
-        let process = self.start_process(&spec).map_err(|error| NotStarted {
-            failure: harness_failure(error.to_string(), error.hint().as_deref()),
-            permanent: error.is_permanent(),
-        })?;
+        let process = self.host.launcher.start(&spec, self.place()).map_err(not_started)?;
         Ok(Run::new(process, session, request.resume.is_some(), self.ready_by()))
     }
 
     /// The version that the program of this launch prints.
     async fn version(&mut self, spec: &LaunchSpec) -> Result<Option<String>, NotStarted> {
         let description = self.agent.adapter.describe();
-        if description.program.is_empty() || description.version_args.is_empty() {
+        let is_granted = self.agent.programs.contains(&description.program);
+        if !is_granted || description.version_args.is_empty() {
             return Ok(None);
         }
         let environment: Vec<_> = self.agent.environment.iter().chain(&spec.env).cloned().collect();
@@ -339,8 +352,8 @@ impl Actor {
         }
     }
 
-    fn start_process(&self, spec: &LaunchSpec) -> Result<Process, StartError> {
-        let place = Place {
+    fn place(&self) -> Place<'_> {
+        Place {
             agent: self.agent.id.as_str(),
             cwd: &self.agent.cwd,
             environment: &self.agent.environment,
@@ -348,8 +361,7 @@ impl Actor {
             programs: &self.agent.programs,
             variables: &self.agent.variables,
             install: &self.agent.adapter.describe().install,
-        };
-        self.host.launcher.start(spec, place)
+        }
     }
 
     fn ready_by(&self) -> Instant {
@@ -374,6 +386,13 @@ impl Actor {
 
     fn can(&self, ability: Ability) -> bool {
         self.agent.adapter.describe().abilities.contains(&ability)
+    }
+}
+
+fn not_started(error: StartError) -> NotStarted {
+    NotStarted {
+        failure: harness_failure(error.to_string(), error.hint().as_deref()),
+        permanent: error.is_permanent(),
     }
 }
 

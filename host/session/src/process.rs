@@ -167,6 +167,23 @@ impl Launcher {
     /// # Errors
     /// See [`StartError`]; nothing is left behind.
     pub fn start(&self, spec: &LaunchSpec, place: Place<'_>) -> Result<Process, StartError> {
+        Self::check(spec, place)?;
+        if !place.cwd.is_dir() {
+            return Err(StartError::FolderMissing { path: place.cwd.to_owned() });
+        }
+        let run = uuid::Uuid::now_v7().simple().to_string();
+        let started = self.start_run(spec, place, &run);
+        if started.is_err() {
+            remove(&self.run_dir, &run);
+        }
+        started
+    }
+
+    /// Whether a component may have this program started with these variables.
+    ///
+    /// # Errors
+    /// [`StartError::NotGranted`] or [`StartError::VariableNotGranted`].
+    pub fn check(spec: &LaunchSpec, place: Place<'_>) -> Result<(), StartError> {
         if !place.programs.contains(&spec.program) {
             return Err(StartError::NotGranted {
                 program: spec.program.clone(),
@@ -181,15 +198,7 @@ impl Launcher {
                 component: place.component.to_owned(),
             });
         }
-        if !place.cwd.is_dir() {
-            return Err(StartError::FolderMissing { path: place.cwd.to_owned() });
-        }
-        let run = uuid::Uuid::now_v7().simple().to_string();
-        let started = self.start_run(spec, place, &run);
-        if started.is_err() {
-            remove(&self.run_dir, &run);
-        }
-        started
+        Ok(())
     }
 
     /// The program a launch of `name` would run.

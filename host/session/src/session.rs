@@ -66,6 +66,8 @@ pub(crate) enum Request {
     Stop(oneshot::Sender<()>),
     Restart(oneshot::Sender<Result<(), Failure>>),
     Configure(Box<AgentConfig>),
+    /// Do not start again, for this reason, until it is configured.
+    Withdraw(String),
     /// Stop, put everything on disk, and end the task.
     Close(oneshot::Sender<()>),
 }
@@ -168,6 +170,12 @@ impl Session {
     /// The session was removed.
     pub async fn configure(&self, config: AgentConfig) -> Result<(), Failure> {
         self.requests.send(Request::Configure(Box::new(config))).await.map_err(|_| removed())
+    }
+
+    /// What runs goes on to its end; from then on every start fails with this reason, until the
+    /// session is configured again. A session that was removed needs no telling.
+    pub async fn withdraw(&self, reason: String) {
+        let _ = self.requests.send(Request::Withdraw(reason)).await;
     }
 
     pub(crate) async fn close(&self) -> Result<(), Failure> {

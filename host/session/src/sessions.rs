@@ -189,23 +189,21 @@ impl Sessions {
     }
 
     /// Where the program of a harness is, and the version it prints: both `None` when it is
-    /// not installed, and when only an agent's settings say which program it is.
+    /// not installed, and when only an agent's settings say which program it is. It is run only if
+    /// it is among the programs that the adapter was granted.
     pub async fn installed(
         &self,
         adapter: &rp_engine::Adapter,
-        environment: &[(String, String)],
+        granted: &[String],
     ) -> (Option<PathBuf>, Option<String>) {
         let description = adapter.describe();
-        let program = self.host.launcher.find(&description.program, environment);
+        let program = self.host.launcher.find(&description.program, &[]);
         let Some(path) = &program else { return (None, None) };
-        if description.version_args.is_empty() {
+        if description.version_args.is_empty() || !granted.contains(&description.program) {
             return (program, None);
         }
-        let version = self
-            .host
-            .versions
-            .probe(path, &description.version_args, environment, Path::new("/"))
-            .await;
+        let arguments = &description.version_args;
+        let version = self.host.versions.probe(path, arguments, &[], Path::new("/")).await;
         (program, version)
     }
 

@@ -67,7 +67,8 @@ impl Host {
     pub async fn create(&self, create: api::Create) -> Result<api::Agent, Problem> {
         let harness = create.harness.unwrap_or_else(|| self.default_harness.clone());
         let adapter = self.components.adapter(&harness)?;
-        let (program, _) = self.sessions.installed(&adapter, &[]).await;
+        let granted = self.components.programs(&adapter, &create.settings);
+        let (program, _) = self.sessions.installed(&adapter, &granted).await;
         let description = adapter.describe();
         if program.is_none() && !description.program.is_empty() {
             return Err(Problem::failed(format!(
@@ -82,6 +83,7 @@ impl Host {
         let mut entry = Entry::new(&create.folder, create.name, harness)?;
         entry.model = create.model;
         entry.settings = create.settings;
+        let changing = self.changing_agents.lock().await;
         {
             let mut registry = self.registry.lock().await;
             let mut changed = registry.clone();
@@ -96,8 +98,10 @@ impl Host {
                 return Err(error);
             }
         };
+        drop(changing);
         match session.start().await {
             Err(failure) if failure.kind == FailureKind::Invalid => {
+                let _changing = self.changing_agents.lock().await;
                 self.take_down(&entry).await?;
                 self.forget(&entry.id()).await?;
                 Err(problem(failure))
@@ -108,6 +112,7 @@ impl Host {
 
     /// Stops an agent and keeps it no longer. Its history and its mailbox go too.
     pub async fn remove(&self, id: &str) -> Result<api::Agent, Problem> {
+        let _changing = self.changing_agents.lock().await;
         let entry = self.entry(id).await?;
         // On a full disk nothing of this works; find out before anything is undone.
         self.mailboxes.settled().await.doing(format!("remove {}", entry.name()))?;
