@@ -10,6 +10,7 @@ pub mod model;
 pub mod pi;
 pub mod script;
 pub mod target;
+pub mod terminal;
 pub mod wire;
 
 use std::time::Duration;

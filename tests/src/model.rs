@@ -188,9 +188,11 @@ impl Drop for Model {
 }
 
 impl Request {
-    /// Takes this for the last text the user said, unless the harness itself says it, in tags.
+    /// Takes this for the last text the user said, unless the harness itself says it, in tags. What
+    /// a hook says counts.
     fn hear(&mut self, text: &str) {
-        if !text.trim_start().starts_with('<') {
+        let text = text.trim_start();
+        if !text.starts_with('<') || text.starts_with("<hook_prompt") {
             text.clone_into(&mut self.last_user_text);
             self.tool_results.clear();
         }

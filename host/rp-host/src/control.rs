@@ -31,6 +31,7 @@ use crate::{
     problem::{Problem, While},
 };
 
+mod live;
 mod questions;
 
 /// A request larger than this is refused.
@@ -55,6 +56,8 @@ pub fn router(host: Arc<Host>) -> Router {
         .route("/{id}/peers", get(peers_of))
         .route("/{id}/messages", post(send_as))
         .route("/{id}/inbox", get(inbox))
+        .route("/{id}/mail", get(live::mail_status).post(live::take_mail).delete(live::leave))
+        .route("/{id}/mail/{number}", post(live::mail_taken))
         .route("/{id}/answers/{message}", get(answer_to));
     let version_1 = Router::new()
         .route("/status", get(status))
@@ -64,6 +67,7 @@ pub fn router(host: Arc<Host>) -> Router {
         .route("/held", get(held))
         .route("/held/{id}/allow", post(allow_held))
         .route("/held/{id}/deny", post(deny_held))
+        .route("/live", post(live::go_live))
         .route("/harnesses", get(harnesses))
         .route("/policies", get(components::policies))
         .route("/policies/explain", post(components::explain))

@@ -142,7 +142,8 @@ impl Asking<'_> {
 
     /// A harness that the host runs has this in its environment, and so has what it starts.
     fn only_a_person_grants(&self) -> Result<(), Problem> {
-        if std::env::var_os(rp_session::MARKER).is_none() {
+        // A session's process has the first, a harness in a person's terminal the second.
+        if [rp_session::MARKER, "RP_AGENT_ID"].iter().all(|name| std::env::var_os(name).is_none()) {
             return Ok(());
         }
         Err(Problem::failed("an agent cannot grant permissions")

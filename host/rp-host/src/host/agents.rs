@@ -24,10 +24,14 @@ pub enum EventsFrom {
 impl Host {
     /// One agent.
     pub async fn agent(&self, id: &str) -> Result<api::Agent, Problem> {
-        Ok(self.describe(&self.entry(id).await?))
+        match self.live_agent(id) {
+            Some(live) => Ok(live),
+            None => Ok(self.describe(&self.entry(id).await?)),
+        }
     }
 
     pub(super) async fn entry(&self, id: &str) -> Result<Entry, Problem> {
+        self.refuse_if_live(id)?;
         let registry = self.registry.lock().await;
         registry.daemons.iter().find(|entry| entry.id() == id).cloned().ok_or_else(|| {
             Problem::failed(format!("no agent has the id {id}"))
@@ -83,6 +87,7 @@ impl Host {
         entry.model = create.model;
         entry.settings = create.settings;
         {
+            self.refuse_if_live(&entry.id())?;
             let mut registry = self.registry.lock().await;
             let mut changed = registry.clone();
             changed.add(entry.clone())?;
