@@ -226,6 +226,9 @@ async fn claude_in_a_terminal_gets_its_mail_with_the_next_prompt_also_after_it_w
     assert_eq!(steps, ["accepted", "stored", "offered", "injected", "turn-seen"]);
     assert!(scene.times_told(&first) > 0);
 
+    let refused = scene.host.run(&["daemon", "stop", "web"]).await.unwrap();
+    assert!(refused.stderr.contains("it is driven there"), "{refused:?}");
+
     let second = scene.send(&agents[0]["address"], "the second message").await;
     kill(&agents[0], Signal::KILL);
     terminal.while_waiting_for(scene.live(<[Value]>::is_empty)).await;
@@ -240,14 +243,23 @@ async fn claude_in_a_terminal_gets_its_mail_with_the_next_prompt_also_after_it_w
 }
 
 #[tokio::test]
-async fn a_message_wakes_an_idle_pi_in_its_terminal_and_it_can_leave_the_mesh() {
-    let scene = Scene::new(|| install::pi(PiVersion::V0_87_1)).await;
+async fn a_message_wakes_an_idle_pi_in_its_terminal_also_after_the_daemon_was_killed_and_it_can_leave()
+ {
+    let mut scene = Scene::new(|| install::pi(PiVersion::V0_87_1)).await;
     let mut terminal = scene.terminal(&["pi", scene.web()]);
     let one = |agents: &[Value]| agents.len() == 1;
     let agents = terminal.while_waiting_for(scene.live(one)).await;
     let message = scene.send(&agents[0]["address"], "which colour?").await;
     let steps = terminal.while_waiting_for(scene.trace(&message, "answered")).await;
     assert_eq!(steps[..4], ["accepted", "stored", "offered", "injected"], "{steps:?}");
+    assert_eq!(scene.times_told(&message), 1);
+
+    scene.host.kill().unwrap();
+    scene.host.start_again().await.unwrap();
+    let again = terminal.while_waiting_for(scene.live(one)).await;
+    assert_eq!(again[0]["address"], agents[0]["address"]);
+    let message = scene.send(&again[0]["address"], "which number?").await;
+    terminal.while_waiting_for(scene.trace(&message, "answered")).await;
     assert_eq!(scene.times_told(&message), 1);
 
     terminal.press("/remote-pi status\r").await.unwrap();
@@ -283,7 +295,8 @@ async fn the_older_pi_can_live_in_a_terminal_too_and_a_second_one_gets_a_number(
 async fn codex_has_the_tools_and_with_its_hooks_trusted_the_messages() {
     let scene = Scene::new(install::codex).await;
     let exec = ["codex", scene.web(), "exec", "--skip-git-repo-check"];
-    let words = [&exec[..], &[&ask(&scene.api)]].concat();
+    let prompt = ask(&scene.api);
+    let words = [&exec[..], &[&prompt]].concat();
     let said = scene.host.run(&words).await.unwrap();
     assert_eq!(said.code, Some(0), "{said:?}");
     assert!(said.stdout.starts_with("it said ") && said.stdout.contains("42"), "{said:?}");

@@ -5,6 +5,7 @@
 // a request that is answered when there are some, and says when the conversation has them;
 // until then they are not given away for good.
 
+import { watch, type FSWatcher } from "node:fs";
 import { request, type ClientRequest } from "node:http";
 
 import mesh, { type Host, type Peer, describePeer, hostFromEnvironment } from "./mesh.ts";
@@ -98,6 +99,7 @@ class Mailman {
   private readonly pi: Pi;
   private readonly host: Host;
   private open: ClientRequest | undefined;
+  private back: FSWatcher | undefined;
   private batch: { number: number; text: string; isSent: boolean } | undefined;
 
   constructor(pi: Pi, host: Host) {
@@ -111,8 +113,8 @@ class Mailman {
   }
 
   end(): void {
-    this.open?.destroy();
-    this.open = undefined;
+    this.back?.close();
+    this.hangUp();
     this.batch = undefined;
   }
 
@@ -128,17 +130,29 @@ class Mailman {
         this.giveWhenIdle(context);
       } else {
         this.hangUp();
-        this.askLater(context);
+        this.batch = undefined;
+        this.askOnceBack(context);
       }
     });
     this.open = asked;
   }
 
-  // The daemon is gone: rp-host brings this agent back with the next one, and nothing here tells when.
-  private askLater(context: Context): void {
-    if (this.hasLeft) return;
-    const again = () => this.ask({ at: "conversation", take: "wait" }, context);
-    setTimeout(() => this.open ?? again(), RETRY_MS).unref();
+  // The daemon is gone. rp-host brings this agent back with the next one, and then writes a file here.
+  private askOnceBack(context: Context): void {
+    const { RP_AGENT_LIVE: folder } = process.env;
+    if (this.hasLeft || this.back || !folder) return;
+    try {
+      this.back = watch(folder, { persistent: false }, () => this.askAgain(context));
+      this.back.on("error", () => {});
+    } catch {
+      // rp-host has ended, and with it this agent.
+    }
+  }
+
+  private askAgain(context: Context): void {
+    this.back?.close();
+    this.back = undefined;
+    if (!this.open && !this.hasLeft) this.ask({ at: "conversation", take: "wait" }, context);
   }
 
   private hangUp(): void {
@@ -175,8 +189,6 @@ class Mailman {
     setTimeout(() => this.giveWhenIdle(context), 0).unref();
   }
 }
-
-const RETRY_MS = 2_000;
 
 function textOf(content: unknown): string {
   if (typeof content === "string") return content;

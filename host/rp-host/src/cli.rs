@@ -97,7 +97,7 @@ every agent it runs; agents come back with the next start.")]
     /// Answer what agents ask: one question, several, or all
     Answer(AnswerQuestions),
     /// Run Claude Code in this terminal, as an agent of the mesh
-    #[command(after_help = live::CLAUDE)]
+    #[command(after_help = live::CLAUDE, alias = "claude-code")]
     Claude(Live),
     /// Run Codex in this terminal, as an agent of the mesh
     #[command(after_help = live::CODEX)]
@@ -108,6 +108,9 @@ every agent it runs; agents come back with the next start.")]
     /// Run OpenCode in this terminal, as an agent of the mesh
     #[command(after_help = live::OPENCODE)]
     Opencode(Live),
+    /// Harnesses that cannot live in a terminal
+    #[command(hide = true, alias = "acp", alias = "pi-acp", alias = "demo")]
+    Gemini(Live),
     /// Watch and drive an agent's session in this terminal
     #[command(after_help = "\
 Type a line to prompt the agent. Ctrl-C stops the running turn, Ctrl-D leaves (the agent

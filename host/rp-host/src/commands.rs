@@ -83,6 +83,7 @@ pub async fn run(root: &StateRoot, global: &Global, command: Command) -> Result<
         | Command::Codex(_)
         | Command::Pi(_)
         | Command::Opencode(_)
+        | Command::Gemini(_)
         | Command::Hook
         | Command::Become { .. }
         | Command::DemoAgent

@@ -32,6 +32,9 @@ use crate::{
     render::safe,
 };
 
+/// The file that says that an agent is back on the mesh.
+const BACK: &str = "back";
+
 /// A socket has its name a moment before it listens.
 const UNTIL_IT_LISTENS: std::time::Duration = std::time::Duration::from_millis(20);
 
@@ -68,7 +71,7 @@ pub async fn run(
     let ended = tokio::task::spawn_blocking(move || until_ended(pid));
     let ended = tokio::select! {
         ended = ended => ended.doing("wait for the harness")?,
-        never = stay_on_the_mesh(&client, root, &wanted, held) => match never {},
+        never = stay_on_the_mesh(&client, root, &wanted, held, &own) => match never {},
         never = pass_on_signals(pid) => match never {},
     };
     let _ = std::fs::remove_dir_all(&own);
@@ -77,6 +80,12 @@ pub async fn run(
         Err(_) => harness_process.wait().doing("wait for the harness")?,
     };
     Ok(exit_code(status))
+}
+
+/// Why another harness is not run.
+pub fn not_live() -> Problem {
+    Problem::usage("this harness cannot be an agent of the mesh in a terminal")
+        .hint("claude, codex, pi and opencode can; `rp-host create` keeps an agent of any harness")
 }
 
 fn write_files(folder: &Path, launch: &Launch) -> Result<(), Problem> {
@@ -132,11 +141,13 @@ pub fn become_harness(parent: i32, command: &[OsString]) -> Result<ExitCode, Pro
 }
 
 /// Holds the connection that keeps the agent on the mesh; after a daemon that ended, with the next.
+/// What runs in the harness sees by a file in its private folder that it is back.
 async fn stay_on_the_mesh(
     client: &Client,
     root: &StateRoot,
     wanted: &api::GoLive,
     mut held: Held,
+    own: &Path,
 ) -> std::convert::Infallible {
     loop {
         if held.last::<api::Left>().await.is_some() {
@@ -152,6 +163,8 @@ async fn stay_on_the_mesh(
             }
             tokio::time::sleep(UNTIL_IT_LISTENS).await;
         };
+        // Where it cannot be written, the harness is told with the next turn.
+        let _ = files::write_atomically(&own.join(BACK), b"");
     }
 }
 

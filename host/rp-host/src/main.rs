@@ -88,6 +88,7 @@ fn run(cli: Cli) -> Result<ExitCode, Problem> {
             Command::Opencode(asked) => {
                 return live::run(&root, &cli.global, Live::OpenCode, asked).await;
             }
+            Command::Gemini(_) => Err(live::not_live()),
             command => commands::run(&root, &cli.global, command).await,
         };
         ran.map(|()| done)

@@ -112,9 +112,6 @@ impl Host {
             leave: leave.unwrap_or_default(),
         };
         let mail = self.sessions.live_mail(&presence.agent).await.doing("open its mailbox")?;
-        if let Some(live) = self.live.lock().get_mut(&id) {
-            live.mail = Some(Arc::new(mail));
-        }
         if let Some(token) = &wanted.token {
             self.tokens.set(&id, token);
         }
@@ -126,6 +123,9 @@ impl Host {
                     Problem::failed(refused.to_string()).hint("give it another name with --name")
                 );
             }
+        }
+        if let Some(live) = self.live.lock().get_mut(&id) {
+            live.mail = Some(Arc::new(mail));
         }
         let access = self.mesh_access(&id);
         let live = api::Live {
@@ -185,7 +185,8 @@ impl Host {
 
     /// The live agents, in the order of their ids.
     pub(super) fn live_agents(&self) -> Vec<api::Agent> {
-        let agents: Vec<_> = self.live.lock().values().cloned().collect();
+        let mut agents: Vec<_> = self.live.lock().values().cloned().collect();
+        agents.retain(|agent| agent.mail.is_some());
         agents.iter().map(|agent| self.describe_live(agent)).collect()
     }
 

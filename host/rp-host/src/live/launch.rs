@@ -166,6 +166,7 @@ fn pi(live: &api::Live, own: &Path) -> Launch {
             live.skill.clone().into(),
         ],
         files: PI_FILES.map(|(name, text)| (name, text.to_owned())).to_vec(),
+        environment: vec![("RP_AGENT_LIVE".to_owned(), own.display().to_string())],
         ..Launch::default()
     }
 }
