@@ -300,7 +300,7 @@ async fn codex_has_the_tools_and_with_its_hooks_trusted_the_messages() {
     let said = scene.host.run(&words).await.unwrap();
     assert_eq!(said.code, Some(0), "{said:?}");
     assert!(said.stdout.starts_with("it said ") && said.stdout.contains("42"), "{said:?}");
-    assert!(said.stderr.contains("see /hooks"), "{said:?}");
+    assert!(said.stderr.contains("trust the hooks that bring messages"), "{said:?}");
 
     let trusted = ["--dangerously-bypass-hook-trust", "script: slow 40 50 ;; say done"];
     let codex = scene.in_the_background(&[&exec[..], &trusted].concat());
@@ -310,4 +310,16 @@ async fn codex_has_the_tools_and_with_its_hooks_trusted_the_messages() {
     let steps = scene.trace(&message, "answered").await;
     assert_eq!(steps[..4], ["accepted", "stored", "offered", "injected"], "{steps:?}");
     assert!(codex.wait_with_output().await.unwrap().status.success());
+}
+
+#[tokio::test]
+async fn opencode_has_the_tools_and_the_person_is_told_that_no_message_reaches_it_by_itself() {
+    let scene = Scene::new(install::opencode).await;
+    // It puts quotes around what has blanks in it, and a backslash before every quote.
+    let words =
+        ["opencode", scene.web(), "run", "script: tool list_peers {} ;; say it said $result"];
+    let said = scene.host.run(&words).await.unwrap();
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert!(said.stdout.contains("it said ") && said.stdout.contains(&scene.api), "{said:?}");
+    assert!(said.stderr.contains("OpenCode has no hooks for messages"), "{said:?}");
 }

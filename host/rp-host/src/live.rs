@@ -61,8 +61,9 @@ pub async fn run(
     let own = root.live().join(&live.id);
     let launch = harness.launch(&live, &own)?;
     write_files(&own, &launch)?;
-    let mut harness_process = start(&live, &launch, &flags)?;
+    // Before the harness has the screen.
     say_who_it_is(&live, &launch);
+    let mut harness_process = start(&live, &launch, &flags)?;
 
     // It comes back as who it was.
     wanted.name = Some(live.name.clone());

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use crate::{
     delivery::{Conversation, Delivery, Todo},
     memory::Memory,
+    process::now_ms,
 };
 
 /// Text of one batch, in bytes: harnesses cut off what a hook says behind 10,000 characters.
@@ -42,6 +43,7 @@ pub struct LiveMail(Mutex<Inner>);
 struct Inner {
     delivery: Delivery,
     memory: Memory,
+    /// Begins with the time: an acknowledgement of an earlier daemon's batch must fit none of these.
     last: u64,
     /// The batch that was given and not acknowledged.
     open: Option<u64>,
@@ -53,7 +55,7 @@ impl LiveMail {
     pub(crate) fn new(delivery: Delivery, mut memory: Memory) -> Self {
         let mut delivery = delivery.in_batches_of(BATCH_BYTES);
         delivery.process_started(&mut memory, Conversation::Readable);
-        Self(Mutex::new(Inner { delivery, memory, last: 0, open: None, went_on: 0 }))
+        Self(Mutex::new(Inner { delivery, memory, last: now_ms(), open: None, went_on: 0 }))
     }
 
     /// A conversation begins or is gone on with: what it holds is not known.
@@ -128,6 +130,18 @@ impl LiveMail {
         if seen {
             delivery.prompt_seen(number, memory);
         }
+        true
+    }
+
+    /// The harness was told that this batch is there, and it stays in the mailbox. Tells whether that
+    /// is news.
+    pub fn left(&self, number: u64) -> bool {
+        let Inner { delivery, memory, open, .. } = &mut *self.lock();
+        if *open != Some(number) {
+            return false;
+        }
+        *open = None;
+        delivery.refused(memory);
         true
     }
 

@@ -1,6 +1,11 @@
 //! The mail of an agent in a person's terminal: what is given is given once, whoever dies meanwhile.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that fails panics")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that fails panics"
+)]
 
 use rp_mesh::{AgentId, Incoming, MailboxLimits, Mailboxes, Origin, Stage};
 use rp_session::{Given, HistoryLimits, LiveMail, Sessions, SessionsConfig, Timing, message_ids};
@@ -157,6 +162,20 @@ async fn a_host_that_was_killed_asks_what_the_conversation_holds() {
     assert_eq!(ids, [id(2), id(3)]);
     assert!(mail.taken(number, true));
     assert!(bench.root.path().exists());
+}
+
+#[tokio::test]
+async fn what_is_too_long_to_be_given_stays_for_the_tool_that_takes_it() {
+    let bench = Bench::new().await;
+    let mail = bench.mail().await;
+    bench.receives(1, "one").await;
+    let (number, _) = batch(give(&mail, &[]));
+    assert!(mail.left(number) && !mail.left(number));
+    assert_eq!(bench.mailboxes.pending(&bench.agent, 9).unwrap()[0].stage, Stage::Stored);
+    mail.turn_ended();
+    let (number, ids) = batch(give(&mail, &[]));
+    assert_eq!(ids, [id(1)]);
+    assert!(mail.taken(number, true));
 }
 
 #[tokio::test]

@@ -124,4 +124,8 @@ pub struct MailTaken {
     /// As part of a turn.
     #[serde(default)]
     pub seen: bool,
+    /// It did not take it but was told that it is there: it stays in the mailbox, and the model takes
+    /// it with a tool.
+    #[serde(default)]
+    pub left: bool,
 }

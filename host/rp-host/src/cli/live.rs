@@ -60,8 +60,8 @@ For example:
 
 Besides what Codex is, it has an address that other agents and you write to, and its model has the
 tools to write to them. Messages reach it with your next prompt and when its turn ends, by hooks.
-Codex runs those only once you have trusted them in /hooks; until then its model is told to fetch
-its messages with a tool. What waits for it when it ends stays for the next one of this name in this
+Codex asks you once whether to trust those (see /hooks there); without them its model is told to
+fetch its messages with a tool. What waits for it when it ends stays for the next one of this name in this
 folder.";
 
 /// Help about Pi.

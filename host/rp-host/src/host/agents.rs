@@ -2,7 +2,7 @@
 
 use futures_util::{Stream, stream};
 use rp_mesh::AgentId;
-use rp_protocol::session::{Command, Failure, FailureKind, Reply};
+use rp_protocol::session::{Command, Failure, FailureKind, HarnessDescription, Reply};
 use rp_session::{HistoryItem, Phase, Session};
 
 use super::{Host, agent_id, now_ms};
@@ -74,14 +74,7 @@ impl Host {
         let (program, _) = self.sessions.installed(&adapter, &[]).await;
         let description = adapter.describe();
         if program.is_none() && !description.program.is_empty() {
-            return Err(Problem::failed(format!(
-                "{} is not installed: there is no program {} on the daemon's PATH",
-                description.title, description.program
-            ))
-            .hint(format!(
-                "{}; if it is on yours, `rp-host stop` and try again",
-                description.install
-            )));
+            return Err(not_installed(description));
         }
         let mut entry = Entry::new(&create.folder, create.name, harness)?;
         entry.model = create.model;
@@ -221,6 +214,15 @@ impl Host {
             }
         }))
     }
+}
+
+/// A harness is not there.
+pub(super) fn not_installed(description: &HarnessDescription) -> Problem {
+    let HarnessDescription { title, program, install, .. } = description;
+    Problem::failed(format!(
+        "{title} is not installed: there is no program {program} on the daemon's PATH"
+    ))
+    .hint(format!("{install}; if it is on yours, `rp-host stop` and try again"))
 }
 
 /// A failure of a session as the person sees it.

@@ -10,7 +10,7 @@ use rp_protocol::mesh::MAX_SUFFIX;
 use rp_session::{Given, LiveMail};
 use tokio::sync::Notify;
 
-use super::{Host, agent_id, now_ms, peer};
+use super::{Host, agent_id, agents::not_installed, now_ms, peer};
 use crate::{
     api,
     problem::{Problem, While},
@@ -91,12 +91,7 @@ impl Host {
     ) -> Result<(api::Live, Presence), Problem> {
         let adapter = self.components.adapter(&wanted.harness)?;
         let description = adapter.describe();
-        let program = self.sessions.program(&adapter).ok_or_else(|| {
-            Problem::failed(format!("{} is not installed", description.title)).hint(format!(
-                "{}; if {} is on your PATH, `rp-host stop` and try again",
-                description.install, description.program
-            ))
-        })?;
+        let program = self.sessions.program(&adapter).ok_or_else(|| not_installed(description))?;
         let entry = Entry::new(&wanted.folder, wanted.name, wanted.harness)?;
         let entry = match &wanted.token {
             Some(_) => self.claim(entry, wanted.pid, 1).await?,
@@ -267,7 +262,9 @@ impl Host {
 
     /// The harness of a live agent has a batch.
     pub fn mail_taken(&self, id: &str, number: u64, taken: api::MailTaken) -> Result<(), Problem> {
-        if self.live_mail(id)?.taken(number, taken.seen) {
+        let mail = self.live_mail(id)?;
+        let is_news = if taken.left { mail.left(number) } else { mail.taken(number, taken.seen) };
+        if is_news {
             return Ok(());
         }
         Err(Problem::failed(format!("the batch {number} is not open: it is offered again")))

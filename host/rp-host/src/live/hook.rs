@@ -1,7 +1,8 @@
 //! What a harness in a terminal runs at the edges of its turns: it fetches the messages that wait
 //! and hands them over as the harness takes them from a hook.
 //!
-//! A hook must not be in the person's way: where there is no daemon, it says nothing.
+//! A hook must not be in the person's way: what goes wrong with the daemon is said on standard error,
+//! and the harness goes on.
 
 use std::{io::Read, io::Write, path::PathBuf};
 
@@ -12,6 +13,7 @@ use crate::{
     api::{Mail, MailBatch, MailTaken, Take, TakeMail, TurnEdge},
     client::{Client, Held},
     live::transcript,
+    output,
     paths::StateRoot,
     problem::{Problem, While},
 };
@@ -21,6 +23,12 @@ const LARGEST_INPUT: u64 = 64 << 20;
 
 /// Harnesses put words of their own before what a hook says; each message begins a line.
 const INTRODUCTION: &str = "Messages for you from the mesh:\n\n";
+
+/// Harnesses cut off what a hook says behind 10,000 characters.
+const LONGEST: usize = 9_500;
+
+/// What is said instead of a message that is longer.
+const TOO_LONG: &str = "A message waits that is too long to stand here: take it with get_messages.";
 
 /// What Claude Code and Codex write to a hook's standard input, as far as it is needed.
 #[derive(Debug, Deserialize)]
@@ -47,10 +55,10 @@ pub async fn run(root: &StateRoot) -> Result<(), Problem> {
     let mut text = Vec::new();
     std::io::stdin().take(LARGEST_INPUT).read_to_end(&mut text).doing("read the hook's input")?;
     let input: Input = serde_json::from_slice(&text).doing("read the hook's input")?;
-    match deliver(&client, &format!("/v1/agents/{agent}/mail"), &input).await {
-        Err(problem) if problem.exit_code() == 3 => Ok(()),
-        delivered => delivered,
+    if let Err(problem) = deliver(&client, &format!("/v1/agents/{agent}/mail"), &input).await {
+        output::problem(&problem, false);
     }
+    Ok(())
 }
 
 async fn deliver(client: &Client, path: &str, input: &Input) -> Result<(), Problem> {
@@ -74,7 +82,8 @@ async fn deliver(client: &Client, path: &str, input: &Input) -> Result<(), Probl
         (mail, held) = client.hold(path, &asked).await?;
     }
     let Some(MailBatch { number, text }) = mail.batch else { return Ok(()) };
-    let text = format!("{INTRODUCTION}{text}");
+    let left = text.chars().count() > LONGEST;
+    let text = format!("{INTRODUCTION}{}", if left { TOO_LONG } else { &text });
     let said = match at {
         TurnEdge::Prompt => json!({ "hookSpecificOutput": {
             "hookEventName": "UserPromptSubmit", "additionalContext": text,
@@ -83,7 +92,8 @@ async fn deliver(client: &Client, path: &str, input: &Input) -> Result<(), Probl
     };
     let mut out = std::io::stdout();
     writeln!(out, "{said}").and_then(|()| out.flush()).doing("hand over the messages")?;
-    let _: MailTaken = client.post(&format!("{path}/{number}"), &MailTaken::default()).await?;
+    let taken = MailTaken { seen: false, left };
+    let _: MailTaken = client.post(&format!("{path}/{number}"), &taken).await?;
     drop(held);
     Ok(())
 }

@@ -150,8 +150,8 @@ fn codex(program: &str) -> Launch {
     Launch {
         arguments: settings.into_iter().flat_map(|setting| ["-c".into(), setting.into()]).collect(),
         note: Some(
-            "Codex runs the hooks that bring messages only once you have trusted them: see /hooks. \
-             Until then its model is told to ask for messages.",
+            "Codex asks you once whether to trust the hooks that bring messages (/hooks); without them \
+             its model is told to fetch messages itself.",
         ),
         ..Launch::default()
     }
