@@ -288,7 +288,15 @@ async fn the_older_pi_can_live_in_a_terminal_too_and_a_second_one_gets_a_number(
     assert_eq!(scene.times_told(&message), 1);
     kill(second, Signal::TERM);
     assert_eq!(terminal.ended().await.unwrap(), Some(143));
-    scene.live(|agents| agents.len() == 1).await;
+    let agents = first.while_waiting_for(scene.live(|agents| agents.len() == 1)).await;
+
+    let waiting = scene.send(&agents[0]["address"], "which number?").await;
+    first.while_waiting_for(scene.trace(&waiting, "answered")).await;
+    let pid = agents[0]["pid"].as_i64().unwrap();
+    let harness = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+    kill(&json!({ "pid": harness.trim().parse::<i64>().unwrap() }), Signal::KILL);
+    assert_eq!(first.ended().await.unwrap(), Some(137));
+    scene.live(<[Value]>::is_empty).await;
 }
 
 #[tokio::test]

@@ -46,7 +46,7 @@ pub async fn run(
     asked: cli::Live,
 ) -> Result<ExitCode, Problem> {
     let name = asked.name.clone();
-    let (folder, flags) = asked.arguments(std::env::args_os());
+    let (folder, flags) = asked.split(std::env::args_os())?;
     harness.check(&flags)?;
     let folder = commands::agents::absolute(&folder)?;
     let client = commands::daemon_running(root, global).await?;

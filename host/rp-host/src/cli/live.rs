@@ -4,36 +4,39 @@ use std::ffi::OsString;
 
 use clap::Args;
 
+use crate::problem::Problem;
+
 /// Where and with what a harness is run.
 #[derive(Debug, Args)]
 pub struct Live {
-    /// The folder to work in [default: the current folder]
-    pub folder: Option<String>,
-    /// For the harness, untouched; without a folder, behind `--`
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    pub flags: Vec<OsString>,
+    /// The folder to work in [default: the current folder], then what is for the harness, untouched;
+    /// without a folder that stands behind `--`
+    #[arg(value_name = "FOLDER] [FLAGS", trailing_var_arg = true)]
+    pub arguments: Vec<OsString>,
     /// Its name on the mesh [default: the folder's name]; one that is taken gets a number
     #[arg(long)]
     pub name: Option<String>,
 }
 
 impl Live {
-    /// Everything behind `--` is for the harness, also where a folder could stand. The parser keeps
-    /// no trace of `--`, so it is looked for in what the program was started with.
-    pub fn arguments(
+    /// The folder and what is for the harness. Behind `--` there is no folder; the parser keeps no
+    /// trace of that, so it is looked for in what the program was started with.
+    pub fn split(
         self,
         started_with: impl Iterator<Item = OsString>,
-    ) -> (String, Vec<OsString>) {
+    ) -> Result<(String, Vec<OsString>), Problem> {
         let words: Vec<OsString> = started_with.collect();
-        let behind = words.iter().position(|word| word == "--");
-        let behind = behind.map(|place| words.len() - place - 1);
-        let here = || ".".to_owned();
-        match self.folder {
-            Some(first) if behind == Some(self.flags.len() + 1) => {
-                (here(), std::iter::once(first.into()).chain(self.flags).collect())
-            }
-            folder => (folder.unwrap_or_else(here), self.flags),
+        let behind = words.iter().position(|word| word == "--").map(|at| words.len() - at - 1);
+        let mut arguments = self.arguments.into_iter().peekable();
+        if behind == Some(arguments.len()) {
+            return Ok((".".to_owned(), arguments.collect()));
         }
+        let folder = arguments.next().unwrap_or_else(|| ".".into());
+        let folder = folder
+            .into_string()
+            .map_err(|_| Problem::usage("the folder's path is not valid UTF-8"))?;
+        arguments.next_if(|word| word == "--");
+        Ok((folder, arguments.collect()))
     }
 }
 
@@ -55,14 +58,14 @@ pub const CODEX: &str = "\
 For example:
   rp-host codex                            here
   rp-host codex ~/web --model gpt-5        what stands behind the folder is for Codex
-  rp-host codex ~/web exec \"fix the test\"
+  rp-host codex ~/web exec \"fix the test\" run it without its screen
   rp-host codex -- resume --last           without a folder, that stands behind --
 
 Besides what Codex is, it has an address that other agents and you write to, and its model has the
 tools to write to them. Messages reach it with your next prompt and when its turn ends, by hooks.
 Codex asks you once whether to trust those (see /hooks there); without them its model is told to
-fetch its messages with a tool. What waits for it when it ends stays for the next one of this name in this
-folder.";
+fetch its messages with a tool. What waits for it when it ends stays for the next one of this name
+in this folder.";
 
 /// Help about Pi.
 pub const PI: &str = "\
@@ -101,17 +104,19 @@ mod tests {
             panic!("another command");
         };
         let name = live.name.clone();
-        let (folder, flags) = live.arguments(words.iter().map(OsString::from));
+        let (folder, flags) = live.split(words.iter().map(OsString::from)).unwrap();
         (name, folder, flags)
     }
 
     #[test]
     fn what_stands_behind_the_folder_is_for_the_harness() {
         let none: [&str; 0] = [];
-        let cases: [(&[&str], &str, &[&str]); 7] = [
+        let cases: [(&[&str], &str, &[&str]); 9] = [
             (&[], ".", &none),
             (&["/web"], "/web", &none),
             (&["/web", "-p", "hello", "--json"], "/web", &["-p", "hello", "--json"]),
+            (&["/web", "--json"], "/web", &["--json"]),
+            (&["/web", "exec", "--help"], "/web", &["exec", "--help"]),
             (&["/web", "-p", "--", "x"], "/web", &["-p", "--", "x"]),
             (&["/web", "--", "-p", "x"], "/web", &["-p", "x"]),
             (&["--", "-p", "hello"], ".", &["-p", "hello"]),

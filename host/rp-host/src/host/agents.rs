@@ -80,8 +80,8 @@ impl Host {
         entry.model = create.model;
         entry.settings = create.settings;
         {
-            self.refuse_if_live(&entry.id())?;
             let mut registry = self.registry.lock().await;
+            self.refuse_if_live(&entry.id())?;
             let mut changed = registry.clone();
             changed.add(entry.clone())?;
             changed.save(&self.root.registry())?;
