@@ -14,7 +14,7 @@ fuzz_target!(|input: (String, String, bool)| {
     let line = header::header(&from, "agent", ID, re);
     assert_eq!(header::header_id(&line), Some(ID));
     let text = format!("{line}\n{}\n\n(a hint)", header::guarded(&body));
-    let found: Vec<_> = text.lines().filter_map(header::header_id).collect();
+    let found: Vec<_> = header::message_ids(&text).collect();
     assert_eq!(found, [ID]);
     // Whatever a line is, reading it ends.
     let _ = header::header_id(&body);

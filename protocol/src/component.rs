@@ -59,6 +59,10 @@ pub enum Request {
     Store,
     /// See the bodies of messages.
     Bodies,
+    /// Put another body in place of a message's.
+    Rewrite,
+    /// Send a message to others than it was meant for.
+    Redirect,
     /// Send messages to addresses that fit one of these patterns.
     Send(Vec<String>),
     /// Give sessions these commands.
@@ -159,11 +163,13 @@ struct Row {
 use Kind::{Actions, Adapter, Policy};
 
 /// Every permission, in the order of [`Request`].
-const PERMISSIONS: [Row; 6] = [
+const PERMISSIONS: [Row; 8] = [
     Row { name: "run", list: Some("programs"), kinds: &[Adapter], make: Request::Run },
     Row { name: "env", list: Some("variables"), kinds: &[Adapter], make: Request::Env },
     Row { name: "store", list: None, kinds: &[Policy, Actions], make: |_| Request::Store },
     Row { name: "bodies", list: None, kinds: &[Policy], make: |_| Request::Bodies },
+    Row { name: "rewrite", list: None, kinds: &[Policy], make: |_| Request::Rewrite },
+    Row { name: "redirect", list: None, kinds: &[Policy], make: |_| Request::Redirect },
     Row { name: "send", list: Some("to"), kinds: &[Actions], make: Request::Send },
     Row { name: "command", list: Some("commands"), kinds: &[Actions], make: Request::Command },
 ];
@@ -245,6 +251,8 @@ impl fmt::Display for Permission {
             Request::Env(_) => "hand over the environment variable",
             Request::Store => "keep data of its own",
             Request::Bodies => "read what messages say",
+            Request::Rewrite => "change what messages say",
+            Request::Redirect => "send messages to others than they were meant for",
             Request::Send(_) => "send messages to",
             Request::Command(_) => "give sessions the command",
         })?;
@@ -326,6 +334,8 @@ impl Request {
             Request::Env(variables) => ("env", variables),
             Request::Store => ("store", &[]),
             Request::Bodies => ("bodies", &[]),
+            Request::Rewrite => ("rewrite", &[]),
+            Request::Redirect => ("redirect", &[]),
             Request::Send(patterns) => ("send", patterns),
             Request::Command(commands) => ("command", commands),
         }
@@ -476,6 +486,8 @@ fn permission(row: &Row, table: Table) -> Result<Permission, ManifestError> {
 /// A command that is misspelt could be granted, and would never be of use.
 fn check_commands(commands: &[String]) -> Result<(), ManifestError> {
     let mut known = Command::NAMES.to_vec();
+    // A question of an agent is for a person, and never for a component.
+    known.retain(|command| *command != "answer");
     known.push(ASK);
     match commands.iter().find(|command| !known.contains(&command.as_str())) {
         None => Ok(()),

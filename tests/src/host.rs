@@ -125,7 +125,8 @@ impl Host {
         }
     }
 
-    fn variables(&self) -> Vec<(String, String)> {
+    /// What a program needs in its environment to use this state root.
+    pub fn variables(&self) -> Vec<(String, String)> {
         let root = ("REMOTE_PI_HOME".to_owned(), self.folder.path().display().to_string());
         self.environment.iter().cloned().chain([root]).collect()
     }

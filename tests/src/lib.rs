@@ -11,6 +11,7 @@ pub mod pi;
 pub mod project;
 pub mod script;
 pub mod target;
+pub mod terminal;
 pub mod wire;
 
 use std::time::Duration;

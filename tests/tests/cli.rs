@@ -25,6 +25,10 @@ async fn help_teaches_every_command() {
         &["peers", "--help"],
         &["create", "--help"],
         &["remove", "--help"],
+        &["claude", "--help"],
+        &["codex", "--help"],
+        &["pi", "--help"],
+        &["opencode", "--help"],
         &["daemons", "--help"],
         &["daemon", "--help"],
         &["daemon", "start", "--help"],
@@ -294,8 +298,16 @@ async fn a_harness_that_is_not_installed_says_how_to_install_it() {
     let path = ("PATH".to_owned(), "/nowhere".to_owned());
     let host = Host::start(vec![path]).await.unwrap();
     let folder = host.agent_folder("api").unwrap();
-    let commands: &[&[&str]] =
-        &[&["create", folder.to_str().unwrap(), "--harness", "pi"], &["daemons"], &["harnesses"]];
+    let folder = folder.to_str().unwrap();
+    let commands: &[&[&str]] = &[
+        &["create", folder, "--harness", "pi"],
+        &["codex", folder],
+        &["gemini", folder],
+        &["claude", folder, "--settings", "{}"],
+        &["claude", "-p", "hello"],
+        &["daemons"],
+        &["harnesses"],
+    ];
     assert_shown!("not_installed", transcript(&host, commands).await);
 }
 

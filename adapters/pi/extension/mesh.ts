@@ -15,7 +15,7 @@ const RESPONSE_LIMIT_BYTES = 64 * 1024 * 1024;
 const WAIT_DEFAULT_SECONDS = 60;
 const WAIT_LIMIT_SECONDS = 600;
 
-interface Peer { address: string; name: string; cwd: string; pc?: string; harness?: string; state?: string }
+export interface Peer { address: string; name: string; cwd: string; pc?: string; harness?: string; state?: string }
 interface Outcome { to: string; status: string; reason?: string; closest?: string[] }
 interface Message { id: string; from: string; re?: string | null; body: unknown; at_ms?: number }
 
@@ -30,12 +30,22 @@ interface Tool {
 interface Pi { registerTool(tool: Tool): void }
 
 export default function mesh(pi: Pi): void {
-  const { RP_HOST_SOCKET: socket, RP_AGENT_TOKEN: token, RP_AGENT_ID: agent } = process.env;
-  if (!socket || !token || !agent) return;
-  const host = new Host(socket, token, `/v1/agents/${encodeURIComponent(agent)}`);
+  const host = hostFromEnvironment();
+  if (!host) return;
   for (const tool of [listPeers(host), agentSend(host), getMessages(host), agentWait(host)]) {
     pi.registerTool(tool);
   }
+}
+
+export function hostFromEnvironment(): Host | undefined {
+  const { RP_HOST_SOCKET: socket, RP_AGENT_TOKEN: token, RP_AGENT_ID: agent } = process.env;
+  if (!socket || !token || !agent) return undefined;
+  return new Host(socket, token, `/v1/agents/${encodeURIComponent(agent)}`);
+}
+
+export function describePeer(peer: Peer): string {
+  const notes = [peer.harness, peer.state, peer.pc && `on ${peer.pc}`].filter(Boolean);
+  return notes.length > 0 ? `${peer.address} (${notes.join(", ")})` : peer.address;
 }
 
 function listPeers(host: Host): Tool {
@@ -48,10 +58,7 @@ function listPeers(host: Host): Tool {
     parameters: { type: "object", properties: {} },
     async execute(_callId, _parameters, signal) {
       const { peers } = await host.call<{ peers: Peer[] }>("GET", "/peers", { signal });
-      const lines = peers.map((peer) => {
-        const notes = [peer.harness, peer.state, peer.pc && `on ${peer.pc}`].filter(Boolean);
-        return notes.length > 0 ? `${peer.address} (${notes.join(", ")})` : peer.address;
-      });
+      const lines = peers.map(describePeer);
       return result(lines.length > 0 ? lines.join("\n") : "There is nobody else on the mesh.", { peers });
     },
   };
@@ -173,7 +180,7 @@ function describeMessage({ id, from, re, body }: Message): string {
 interface CallOptions { signal?: AbortSignal; body?: unknown; timeoutMs?: number }
 
 // The control API of one host, as one agent may use it.
-class Host {
+export class Host {
   private readonly socket: string;
   private readonly token: string;
   private readonly prefix: string;
@@ -184,16 +191,21 @@ class Host {
     this.prefix = prefix;
   }
 
+  // What a request is made with.
+  target(method: string, path: string, payload?: string) {
+    const headers: Record<string, string | number> = { host: "localhost", authorization: `Bearer ${this.token}` };
+    if (payload !== undefined) {
+      headers["content-type"] = "application/json";
+      headers["content-length"] = Buffer.byteLength(payload);
+    }
+    return { socketPath: this.socket, method, path: this.prefix + path, headers, agent: false } as const;
+  }
+
   // Rejects with an Error whose text is for the model: what went wrong and what to do.
   call<T>(method: string, path: string, options: CallOptions): Promise<T> {
     const { signal, body, timeoutMs = REQUEST_TIMEOUT_MS } = options;
-    const payload = body === undefined ? undefined : Buffer.from(JSON.stringify(body));
-    const headers: Record<string, string | number> = { host: "localhost", authorization: `Bearer ${this.token}` };
-    if (payload) {
-      headers["content-type"] = "application/json";
-      headers["content-length"] = payload.length;
-    }
-    const target = { socketPath: this.socket, method, path: this.prefix + path, headers, agent: false, signal } as const;
+    const payload = body === undefined ? undefined : JSON.stringify(body);
+    const target = { ...this.target(method, path, payload), signal };
 
     return new Promise<T>((resolve, reject) => {
       const fail = (problem: string) => {

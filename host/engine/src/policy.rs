@@ -21,6 +21,7 @@ use crate::{
     host::Host,
     limits::{LimitReached, Limits},
     log::ComponentLog,
+    store::Overlay,
 };
 
 /// A loaded routing policy. Calls are answered one after the other, each within a bounded
@@ -51,7 +52,7 @@ impl Policy {
     ) -> Result<Self, LoadError> {
         let may_wait = imports.iter().any(|name| name.starts_with("wasi:"));
         let maker = Maker { shared, pre, may_wait, log, storage, settings, memory };
-        let (warm, wants) = maker.make()?;
+        let (warm, wants) = maker.make(Arc::clone(&maker.storage))?;
         let wants = wants.map_err(LoadError::Settings)?;
         let state = State { warm: Some(warm), budget: Budget::new(), last_error: String::new() };
         Ok(Policy { maker, imports, wants_bodies: wants.bodies, state: Mutex::new(state) })
@@ -82,7 +83,8 @@ impl Policy {
         if state.budget.is_failed() {
             return Err(CallError::Failed { last: state.last_error.clone() });
         }
-        let outcome = self.decide_warm(&mut state.warm, convert::facts(facts, &recipients));
+        let facts = self.shown(facts);
+        let outcome = self.decide_warm(&mut state.warm, convert::facts(&facts, &recipients));
         if let Err(error) = &outcome {
             self.maker.log.ended("", error);
             state.last_error = error.to_string();
@@ -94,7 +96,14 @@ impl Policy {
     /// What a fresh instance would decide, which has seen no envelope yet. What it decides counts
     /// for nothing: neither does the policy in force learn of it, nor is a failure held against it.
     pub fn try_out(&self) -> Result<Trial<'_>, CallError> {
-        Ok(Trial { policy: self, warm: self.maker.remake()? })
+        let storage = Arc::new(Overlay::over(Arc::clone(&self.maker.storage)));
+        let warm = Some(self.maker.remake(storage.clone())?);
+        Ok(Trial { policy: self, storage, warm })
+    }
+
+    /// What it sees of an envelope: the body only if it asked for bodies, whoever else did.
+    fn shown<'f>(&self, facts: &Facts<'f>) -> Facts<'f> {
+        Facts { body: facts.body.filter(|_| self.wants_bodies), ..*facts }
     }
 
     /// The policy's last error, when it failed too often and stays off.
@@ -119,7 +128,7 @@ impl Policy {
     ) -> Result<Decision, CallError> {
         let mut warm = match slot.take() {
             Some(warm) => warm,
-            None => self.maker.remake()?,
+            None => self.maker.remake(Arc::clone(&self.maker.storage))?,
         };
         let decision = self.maker.decide(&mut warm, facts)?.into();
         let limits = &self.maker.shared.limits;
@@ -135,7 +144,10 @@ impl Policy {
 /// An instance of its own, to ask it what would be.
 pub struct Trial<'a> {
     policy: &'a Policy,
-    warm: Warm,
+    /// What it stores is gone with it.
+    storage: Arc<Overlay>,
+    /// Missing after an error.
+    warm: Option<Warm>,
 }
 
 impl Trial<'_> {
@@ -144,8 +156,14 @@ impl Trial<'_> {
         let recipients: Vec<wit::Peer<'_>> =
             facts.recipients.iter().map(|&peer| peer.into()).collect();
         let maker = &self.policy.maker;
-        let decision = maker.decide(&mut self.warm, convert::facts(facts, &recipients))?.into();
+        let mut warm = match self.warm.take() {
+            Some(warm) => warm,
+            None => maker.remake(self.storage.clone())?,
+        };
+        let facts = self.policy.shown(facts);
+        let decision = maker.decide(&mut warm, convert::facts(&facts, &recipients))?.into();
         check_size(&decision, &maker.shared.limits)?;
+        self.warm = Some(warm);
         Ok(decision)
     }
 }
@@ -190,9 +208,12 @@ struct Maker {
 
 impl Maker {
     /// A configured instance, and what it wants or why it refused its settings.
-    fn make(&self) -> Result<(Warm, Result<wit::Wants, String>), CallError> {
+    fn make(
+        &self,
+        storage: Arc<dyn KeyValue>,
+    ) -> Result<(Warm, Result<wit::Wants, String>), CallError> {
         let limits = &self.shared.limits;
-        let host = Host::new(Arc::clone(&self.log), "", Arc::clone(&self.storage), self.memory);
+        let host = Host::new(Arc::clone(&self.log), "", storage, self.memory);
         let output = limits.policy_body.saturating_add(limits.policy_text);
         let mut store = host.into_store(&self.shared.wasmtime, output);
         let limit = limits.policy_call;
@@ -226,8 +247,8 @@ impl Maker {
     }
 
     /// A configured instance in place of one that is gone.
-    fn remake(&self) -> Result<Warm, CallError> {
-        let (warm, wants) = self.make()?;
+    fn remake(&self, storage: Arc<dyn KeyValue>) -> Result<Warm, CallError> {
+        let (warm, wants) = self.make(storage)?;
         match wants {
             Ok(_) => Ok(warm),
             Err(reason) => Err(CallError::Trap {

@@ -6,10 +6,15 @@ use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 
-use crate::package::{MANIFEST, Package, PackageError, SIGNATURE, WASM, limit_of, read_bounded};
+use crate::package::{
+    MANIFEST, MAX_WASM_BYTES, Package, PackageError, SIGNATURE, WASM, limit_of, read_bounded,
+};
 
 /// Entries an archive may have, whatever they are.
 const MAX_ENTRIES: usize = 16;
+
+/// Bytes of an archive that are unpacked at most: the largest package, and the tar around it.
+const MAX_UNPACKED_BYTES: u64 = MAX_WASM_BYTES + (1 << 20);
 
 impl Package {
     /// Packs it into one file. The same package always gives the same bytes.
@@ -32,11 +37,14 @@ impl Package {
     ///
     /// # Errors
     /// See [`PackageError`].
-    pub fn unpack(archive: &[u8]) -> Result<Self, PackageError> {
+    pub fn unpack(archive: impl Read) -> Result<Self, PackageError> {
         let wrong = |error: io::Error| PackageError::Archive(error.to_string());
         let (mut manifest, mut wasm, mut signature) = (None, None, None);
-        let mut archive = tar::Archive::new(GzDecoder::new(archive));
-        for entry in archive.entries().map_err(wrong)?.take(MAX_ENTRIES) {
+        let unpacked = GzDecoder::new(archive).take(MAX_UNPACKED_BYTES);
+        let mut archive = tar::Archive::new(unpacked);
+        // As they stand: long names and other extensions of the format are read whole otherwise.
+        let entries = archive.entries().map_err(wrong)?.raw(true);
+        for entry in entries.take(MAX_ENTRIES) {
             let entry = entry.map_err(wrong)?;
             let path = entry.path().map_err(wrong)?.into_owned();
             let known = path.to_str().and_then(limit_of);

@@ -13,6 +13,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::signature::{Publisher, SignatureError};
 use crate::system::SystemPolicy;
+use crate::text::read_text;
 
 /// Above the file, for who opens it.
 const HEADER: &str = "# What was granted to components: see `rp-host component grant --help`.\n";
@@ -28,6 +29,8 @@ pub struct Grant {
     pub granted: Vec<Permit>,
     /// It is to stay off.
     pub disabled: bool,
+    /// A person let it run, or nobody had to be asked. Without that only `disabled` counts.
+    pub accepted: bool,
 }
 
 /// All grants of this machine's user.
@@ -101,6 +104,17 @@ struct Written {
     granted: Vec<String>,
     #[serde(default)]
     disabled: bool,
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    accepted: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it")]
+fn is_yes(accepted: &bool) -> bool {
+    *accepted
 }
 
 impl Grants {
@@ -109,7 +123,7 @@ impl Grants {
     /// # Errors
     /// The file is there and cannot be read or understood.
     pub fn load(path: &Path) -> Result<Self, GrantError> {
-        let text = match std::fs::read_to_string(path) {
+        let text = match read_text(path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
             Err(error) => return Err(GrantError::Io { path: path.to_owned(), error }),
@@ -154,12 +168,12 @@ impl Grants {
                 return Decision::Impostor(impostor(&manifest.id, &grant.publisher, publisher));
             }
             Some(grant) if grant.disabled => return Decision::Disabled,
-            Some(grant) => grant,
-            None if *publisher == Publisher::BuiltIn || (requested.is_empty() && !takes_over) => {
+            Some(grant) if grant.accepted => grant,
+            _ if *publisher == Publisher::BuiltIn || (requested.is_empty() && !takes_over) => {
                 let allowed = requested.into_iter().filter(|permit| system.allows(permit));
                 return Decision::Granted(allowed.collect());
             }
-            None => return Decision::Pending(requested),
+            _ => return Decision::Pending(requested),
         };
         let new: Vec<Permit> =
             requested.iter().filter(|permit| !grant.requested.contains(permit)).cloned().collect();
@@ -209,7 +223,8 @@ impl Grants {
             .filter(|asked| had.contains(asked) || chosen.iter().any(|permit| permit.covers(asked)))
             .cloned()
             .collect();
-        let grant = Grant { publisher: publisher.clone(), requested, granted, disabled };
+        let publisher = publisher.clone();
+        let grant = Grant { publisher, requested, granted, disabled, accepted: true };
         self.of.insert(manifest.id.clone(), grant);
         Ok(())
     }
@@ -237,19 +252,19 @@ impl Grants {
 
     /// What was decided about a component that runs, written out if it was not.
     fn decided(&mut self, manifest: &Manifest, publisher: &Publisher) -> &mut Grant {
-        let grant = self.of.entry(manifest.id.clone()).or_insert_with(|| Grant {
+        // What ships is granted what it asks; about others nobody decided yet.
+        let accepted = *publisher == Publisher::BuiltIn;
+        let requested = if accepted { manifest.permits() } else { Vec::new() };
+        let undecided = Grant {
             publisher: publisher.clone(),
-            requested: Vec::new(),
-            granted: Vec::new(),
+            granted: requested.clone(),
+            requested,
             disabled: false,
-        });
-        if grant.publisher != *publisher || grant.requested.is_empty() {
-            let requested = manifest.permits();
-            let granted = match publisher {
-                Publisher::BuiltIn => requested.clone(),
-                _ => Vec::new(),
-            };
-            *grant = Grant { publisher: publisher.clone(), requested, granted, disabled: false };
+            accepted,
+        };
+        let grant = self.of.entry(manifest.id.clone()).or_insert_with(|| undecided.clone());
+        if grant.publisher != *publisher {
+            *grant = undecided;
         }
         grant
     }
@@ -304,6 +319,7 @@ impl Written {
             requested,
             granted: permits(self.granted).map_err(|error| error.to_string())?,
             disabled: self.disabled,
+            accepted: self.accepted,
         })
     }
 }
@@ -317,6 +333,7 @@ impl From<&Grant> for Written {
             requested: texts(&grant.requested),
             granted: texts(&grant.granted),
             disabled: grant.disabled,
+            accepted: grant.accepted,
         }
     }
 }

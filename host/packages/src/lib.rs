@@ -9,6 +9,7 @@
 //! - `grants`: what the person has granted, and what a new version may do ([`Grants`])
 //! - `shelf`: the copies that are in force, which a bad new version does not touch ([`Shelf`])
 //! - `fetch`: packages from the network
+//! - `text`: the files that a person writes
 //!
 //! Nothing here is asynchronous: callers on a runtime use its blocking threads.
 
@@ -19,6 +20,7 @@ mod package;
 mod shelf;
 mod signature;
 mod system;
+mod text;
 
 pub use fetch::{FetchError, fetch};
 pub use grants::{Decision, Grant, GrantError, Grants};
@@ -26,3 +28,4 @@ pub use package::{Digest, MANIFEST, Package, PackageError, SIGNATURE, WASM};
 pub use shelf::{Shelf, ShelfError};
 pub use signature::{Publisher, SignatureError, SigningKey};
 pub use system::{SystemPolicy, SystemPolicyError};
+pub use text::read_text;

@@ -22,7 +22,7 @@ pub const SIGNATURE: &str = "component.sig";
 /// The largest manifest or signature, in bytes.
 const MAX_TEXT_BYTES: u64 = 64 << 10;
 /// The largest component, in bytes. One with an interpreter inside has tens of MB.
-const MAX_WASM_BYTES: u64 = 64 << 20;
+pub(crate) const MAX_WASM_BYTES: u64 = 64 << 20;
 
 /// SHA-256 of a package's manifest and component: two packages with the same digest are the same.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]

@@ -9,6 +9,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rp_protocol::component::ComponentId;
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use crate::package::{Package, PackageError};
 
@@ -61,12 +62,12 @@ impl Shelf {
         visible(&self.inbox)
     }
 
-    /// The packages in force, as far as they can be read.
+    /// The folders of the packages in force, each named like its component.
     ///
     /// # Errors
     /// The folder cannot be read.
-    pub fn kept(&self) -> Result<Vec<Result<Package, PackageError>>, ShelfError> {
-        Ok(visible(&self.kept)?.iter().map(|folder| Package::read(folder)).collect())
+    pub fn kept(&self) -> Result<Vec<PathBuf>, ShelfError> {
+        visible(&self.kept)
     }
 
     /// The copy of one package.
@@ -128,9 +129,9 @@ fn visible(folder: &Path) -> Result<Vec<PathBuf>, ShelfError> {
         .filter_map(Result::ok)
         .filter(|entry| !entry.file_name().as_encoded_bytes().starts_with(b"."))
         .map(|entry| entry.path())
-        .take(MAX_PACKAGES)
         .collect();
     paths.sort();
+    paths.truncate(MAX_PACKAGES);
     Ok(paths)
 }
 
@@ -138,6 +139,11 @@ fn remove(folder: &Path) -> Result<bool, ShelfError> {
     match fs::remove_dir_all(folder) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => match fs::remove_file(folder)
+        {
+            Ok(()) => Ok(true),
+            Err(error) => Err(failed(folder, error)),
+        },
         Err(error) => Err(failed(folder, error)),
     }
 }
@@ -146,21 +152,19 @@ fn remove(folder: &Path) -> Result<bool, ShelfError> {
 /// package or none.
 fn replace(parent: &Path, package: &Package) -> Result<PathBuf, ShelfError> {
     let id = package.manifest.id.as_str();
-    let (goal, new, old) =
-        (parent.join(id), parent.join(format!(".{id}.new")), parent.join(format!(".{id}.old")));
+    let (goal, new) = (parent.join(id), parent.join(format!(".{id}.new")));
+    fs::create_dir_all(parent).map_err(|error| failed(parent, error))?;
     remove(&new)?;
     DirBuilder::new().mode(0o700).create(&new).map_err(|error| failed(&new, error))?;
     for (name, content) in package.files() {
         let path = new.join(name);
         write_synced(&path, content).map_err(|error| failed(&path, error))?;
     }
-    remove(&old)?;
-    match fs::rename(&goal, &old) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(&goal, error)),
-        _ => {}
+    // The two change places in one step: whenever this ends, a whole package is there.
+    match renameat_with(CWD, &new, CWD, &goal, RenameFlags::EXCHANGE) {
+        Ok(()) => drop(remove(&new)?),
+        Err(_) => fs::rename(&new, &goal).map_err(|error| failed(&goal, error))?,
     }
-    fs::rename(&new, &goal).map_err(|error| failed(&goal, error))?;
-    remove(&old)?;
     Ok(goal)
 }
 

@@ -92,7 +92,7 @@ impl SystemPolicy {
             return Some(format!("{by} forbids unsigned components"));
         }
         match &self.publishers {
-            Some(allowed) if !allowed.contains(publisher) => {
+            Some(allowed) if *publisher != Publisher::BuiltIn && !allowed.contains(publisher) => {
                 Some(format!("{by} does not list the publisher {publisher}"))
             }
             _ => None,

@@ -47,7 +47,7 @@ fn what_was_packed_is_read_back_and_packing_is_repeatable() {
     let signed = package(MANIFEST).signed(&key);
     let archive = signed.pack().unwrap();
     assert_eq!(archive, signed.pack().unwrap());
-    let back = Package::unpack(&archive).unwrap();
+    let back = Package::unpack(&*archive).unwrap();
     assert_eq!((back.digest(), &back.publisher), (signed.digest(), &Publisher::Key(key.public())));
 }
 

@@ -10,8 +10,10 @@ use rp_protocol::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+mod live;
 mod questions;
 
+pub use live::{GoLive, Left, Live, Mail, MailBatch, MailTaken, Take, TakeMail, TurnEdge};
 pub use questions::{AnswerQuestion, AskedQuestion, Questions};
 
 /// `GET /v1/status`.
@@ -70,7 +72,8 @@ pub struct Agent {
     /// The version its program printed, once it was started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    /// `stopped`, `starting`, `idle`, `working`, `stopping`, `backing-off` or `failed`.
+    /// `stopped`, `starting`, `idle`, `working`, `stopping`, `backing-off` or `failed`; `live` for
+    /// one that a person runs in their terminal.
     pub state: String,
     /// Why it is in that state, when there is something to say.
     #[serde(default, skip_serializing_if = "Option::is_none")]

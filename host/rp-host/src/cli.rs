@@ -3,8 +3,10 @@
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+mod live;
 mod questions;
 
+pub use live::Live;
 pub use questions::{AnswerQuestions, Questions};
 
 /// Keeps coding agents on this machine and lets them message each other.
@@ -18,6 +20,7 @@ pub use questions::{AnswerQuestions, Questions};
 Start here:
   rp-host create ~/project          keep an agent in a folder
   rp-host attach project            see it work and talk to it
+  rp-host claude ~/project          be one yourself: Claude Code in this terminal, on the mesh
   rp-host peers                     who is on the mesh
   rp-host questions                 what agents ask you
   rp-host send /home/me/project@project \"what are you doing?\"
@@ -62,7 +65,8 @@ every agent it runs; agents come back with the next start.")]
         /// Id, name or folder of the agent
         agent: String,
     },
-    /// List the kept agents
+    /// List the agents: those that are kept, and those live in a terminal
+    #[command(visible_alias = "agents")]
     Daemons,
     /// Start, stop, restart or prompt kept agents
     #[command(subcommand)]
@@ -92,6 +96,21 @@ every agent it runs; agents come back with the next start.")]
     },
     /// Answer what agents ask: one question, several, or all
     Answer(AnswerQuestions),
+    /// Run Claude Code in this terminal, as an agent of the mesh
+    #[command(after_help = live::CLAUDE, alias = "claude-code")]
+    Claude(Live),
+    /// Run Codex in this terminal, as an agent of the mesh
+    #[command(after_help = live::CODEX)]
+    Codex(Live),
+    /// Run Pi in this terminal, as an agent of the mesh
+    #[command(after_help = live::PI)]
+    Pi(Live),
+    /// Run OpenCode in this terminal, as an agent of the mesh
+    #[command(after_help = live::OPENCODE)]
+    Opencode(Live),
+    /// Harnesses that cannot live in a terminal
+    #[command(hide = true, alias = "acp", alias = "pi-acp", alias = "demo")]
+    Gemini(Live),
     /// Watch and drive an agent's session in this terminal
     #[command(after_help = "\
 Type a line to prompt the agent. Ctrl-C stops the running turn, Ctrl-D leaves (the agent
@@ -136,7 +155,11 @@ Starts nothing and changes nothing. Exits with 1 when something does not work.")
     /// Serve the mesh tools to a model over stdio (MCP)
     #[command(after_help = "\
 Started by harnesses, not by people. The daemon hands over RP_AGENT_ID and RP_AGENT_TOKEN.")]
-    Mcp,
+    Mcp {
+        /// Tell the model that messages do not come by themselves
+        #[arg(long, hide = true)]
+        ask: bool,
+    },
     /// Stop the daemon and every agent it runs
     Stop,
     /// Print a completion script for a shell
@@ -152,6 +175,18 @@ Started by harnesses, not by people. The daemon hands over RP_AGENT_ID and RP_AG
     /// The scripted agent behind the `demo` harness
     #[command(hide = true)]
     DemoAgent,
+    /// What a harness in a terminal runs at the edges of its turns
+    #[command(hide = true)]
+    Hook,
+    /// Become a harness that ends with the process that started it
+    #[command(hide = true)]
+    Become {
+        /// The process that starts it
+        parent: i32,
+        /// Program and arguments
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+        command: Vec<std::ffi::OsString>,
+    },
     /// Compile the components for the daemon, which starts this itself
     #[command(hide = true)]
     CompileComponents,

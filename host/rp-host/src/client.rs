@@ -144,6 +144,22 @@ impl Client {
         if response.status().is_success() { Ok(response) } else { Err(refusal(response).await) }
     }
 
+    /// Asks for something that is there as long as the connection is held: its first event, and the
+    /// rest of the stream.
+    pub async fn hold<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<(T, Held), Problem> {
+        let body = self.request(Method::POST, path, Some(body)).await?.into_body();
+        let mut held = Held { body, pending: Vec::new() };
+        let first = held.next().await.ok_or_else(|| {
+            Problem::unreachable("the daemon's answer broke off").hint("`rp-host logs` may say why")
+        })?;
+        let first = serde_json::from_slice(&first).doing("read the daemon's answer")?;
+        Ok((first, held))
+    }
+
     /// Sends the newest events of a session, then the live ones, into a channel, until nobody
     /// listens to it or the daemon ends them. `begun` is told once none can be missed any more.
     pub async fn events(
@@ -154,22 +170,15 @@ impl Client {
         begun: oneshot::Sender<()>,
     ) -> Result<(), Problem> {
         let path = format!("/v1/agents/{agent}/events?last={last}");
-        let mut body = self.request(Method::GET, &path, None::<&()>).await?.into_body();
+        let body = self.request(Method::GET, &path, None::<&()>).await?.into_body();
         // Nobody may wait for it.
         let _ = begun.send(());
-        let mut pending = Vec::new();
-        while let Some(frame) = body.frame().await {
-            // A daemon that ends breaks the stream off; the caller says so.
-            let Ok(frame) = frame else { break };
-            let Ok(data) = frame.into_data() else { continue };
-            pending.extend_from_slice(&data);
-            while let Some(end) = pending.iter().position(|byte| *byte == b'\n') {
-                let line: Vec<u8> = pending.drain(..=end).collect();
-                let Some(json) = line.strip_prefix(b"data:") else { continue };
-                let event = serde_json::from_slice(json).doing("read an event")?;
-                if to.send(event).await.is_err() {
-                    return Ok(());
-                }
+        let mut events = Held { body, pending: Vec::new() };
+        // A daemon that ends breaks the stream off; the caller says so.
+        while let Some(json) = events.next().await {
+            let event = serde_json::from_slice(&json).doing("read an event")?;
+            if to.send(event).await.is_err() {
+                return Ok(());
             }
         }
         Ok(())
@@ -202,6 +211,39 @@ impl Client {
         while self.is_up().await {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
+    }
+}
+
+/// A stream of events that is being held. Dropping it hangs up.
+pub struct Held {
+    body: Incoming,
+    pending: Vec<u8>,
+}
+
+impl Held {
+    /// The JSON of the next event; nothing when the daemon ended the stream.
+    async fn next(&mut self) -> Option<Vec<u8>> {
+        loop {
+            while let Some(end) = self.pending.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.pending.drain(..=end).collect();
+                if let Some(json) = line.strip_prefix(b"data:") {
+                    return Some(json.to_vec());
+                }
+            }
+            let frame = self.body.frame().await?.ok()?;
+            if let Ok(data) = frame.into_data() {
+                self.pending.extend_from_slice(&data);
+            }
+        }
+    }
+
+    /// Waits until the daemon ended the stream; gives the last event.
+    pub async fn last<T: DeserializeOwned>(&mut self) -> Option<T> {
+        let mut last = None;
+        while let Some(event) = self.next().await {
+            last = serde_json::from_slice(&event).ok();
+        }
+        last
     }
 }
 

@@ -19,7 +19,7 @@ use crate::{
 };
 
 mod actions;
-mod agents;
+pub mod agents;
 mod author;
 mod components;
 mod doctor;
@@ -78,12 +78,24 @@ pub async fn run(root: &StateRoot, global: &Global, command: Command) -> Result<
         Command::Policy(policy) => asking.policy(policy).await,
         Command::Stop => asking.stop().await,
         Command::Serve
-        | Command::Mcp
+        | Command::Mcp { .. }
+        | Command::Claude(_)
+        | Command::Codex(_)
+        | Command::Pi(_)
+        | Command::Opencode(_)
+        | Command::Gemini(_)
+        | Command::Hook
+        | Command::Become { .. }
         | Command::DemoAgent
         | Command::CompileComponents
         | Command::Completions { .. }
         | Command::Manual { .. } => Err(Problem::failed("this command needs no daemon")),
     }
+}
+
+/// A client of a daemon that runs; starts one in the background if none does.
+pub async fn daemon_running(root: &StateRoot, global: &Global) -> Result<Client, Problem> {
+    Asking { root, json: global.json, no_start: global.no_start }.daemon_running().await
 }
 
 /// Prints a completion script.

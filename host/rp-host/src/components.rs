@@ -15,13 +15,14 @@ mod watching;
 
 use std::{
     collections::BTreeMap,
+    path::Path,
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
 use rp_engine::{Actions, Adapter, Policy};
 use rp_mesh::RoutingPolicy;
 use rp_packages::{Decision, Digest, Grants, Package, Publisher, Shelf, SystemPolicy};
-use rp_protocol::component::{ComponentId, Manifest, Permit, SETTINGS_COMMAND};
+use rp_protocol::component::{ComponentId, Kind, Manifest, Permit, SETTINGS_COMMAND};
 use rp_store::Database;
 use tokio::sync::{Mutex, watch};
 
@@ -64,8 +65,12 @@ struct Table {
     waiting: BTreeMap<ComponentId, Waiting>,
     /// What lies in the person's folder and cannot be used, by its name there.
     refused: BTreeMap<String, Problem>,
+    /// Policies that should be in force and cannot be loaded, and why: nothing passes meanwhile.
+    missing: BTreeMap<ComponentId, String>,
     /// What is wrong with the person's settings of policies.
     chain_problem: Option<Problem>,
+    /// Nobody knows the person's settings since the start: nothing passes meanwhile.
+    chain_unknown: bool,
 }
 
 /// What decides whether a package goes in force.
@@ -108,6 +113,8 @@ enum Why {
     Pending(Vec<Permit>),
     /// A person switched it off.
     Disabled,
+    /// The machine's administrator forbids it, in these words.
+    Forbidden(String),
 }
 
 impl Components {
@@ -138,16 +145,17 @@ impl Components {
         if let Err(problem) = chain {
             // Nobody knows which rules the person wants: nothing passes until that is mended.
             let policy = Err(problem.to_string());
-            components.chain.replace(vec![Link { id: "policy.toml".to_owned(), policy }]);
-            components.write().chain_problem = Some(problem);
+            let id = "policy.toml".to_owned();
+            components.chain.replace(vec![Link { id, policy, permits: Vec::new() }]);
+            let mut table = components.write();
+            table.chain_problem = Some(problem);
+            table.chain_unknown = true;
         }
         Ok(components)
     }
 
     async fn load_all(self: &Arc<Self>) -> Result<(), Problem> {
-        let shelf = self.shelf.clone();
-        let kept = tokio::task::spawn_blocking(move || shelf.kept()).await;
-        let kept = kept.doing("read the components")?.doing("read the components")?;
+        let kept = self.shelf.kept().doing("read the components")?;
         let rules = self.rules.lock().await;
         let rules = Arc::new(&*rules);
         let ships = COMPONENTS.iter().map(|embedded| {
@@ -157,16 +165,12 @@ impl Components {
         for loaded in futures_util::future::join_all(ships).await {
             loaded?;
         }
-        let added = kept.into_iter().filter_map(Result::ok).map(|package| {
+        let added = kept.iter().map(|folder| {
             let rules = Arc::clone(&rules);
             async move {
-                let is_policy = package.manifest.kind == rp_protocol::component::Kind::Policy;
-                if !is_policy && !self.loader.is_compiled(&package.wasm) {
-                    return; // Found and compiled when the person's folder is looked at.
-                }
-                let id = package.manifest.id.clone();
-                if let Err(problem) = self.consider(&rules, &package).await {
-                    tracing::warn!(component = %id, %problem, "not in force any more");
+                if let Err(problem) = self.load_again(&rules, folder).await {
+                    tracing::warn!(folder = %folder.display(), %problem, "not in force any more");
+                    self.miss(&rules, folder, &problem);
                 }
             }
         });
@@ -175,10 +179,56 @@ impl Components {
         Ok(())
     }
 
+    /// Puts a copy of what was in force before in force again.
+    async fn load_again(&self, rules: &Rules, folder: &Path) -> Result<(), Problem> {
+        let package = watching::read(folder.to_owned()).await?;
+        if package.manifest.kind != Kind::Policy && !self.loader.is_compiled(&package.wasm) {
+            return Ok(()); // Found and compiled when the person's folder is looked at.
+        }
+        self.consider(rules, &package).await
+    }
+
+    /// Remembers a policy that cannot be loaded any more. Without it messages would pass that a
+    /// person wanted looked at. What tells nothing of itself could be one.
+    fn miss(&self, rules: &Rules, folder: &Path, problem: &Problem) {
+        let name = folder.file_name().unwrap_or_default().to_string_lossy();
+        let Some(id) = ComponentId::parse(&name) else { return };
+        let manifest = std::fs::read_to_string(folder.join(rp_packages::MANIFEST));
+        let manifest = manifest.ok().and_then(|text| Manifest::parse(&text).ok());
+        let is_other = manifest.is_some_and(|manifest| manifest.kind != Kind::Policy);
+        let is_off = rules.grants.get(&id).is_some_and(|grant| grant.disabled);
+        if !is_other && !is_off {
+            self.write().missing.insert(id, problem.to_string());
+        }
+    }
+
     /// Puts a component that ships in force, as far as the person lets it.
     async fn load_what_ships(&self, rules: &Rules, embedded: &Embedded) -> Result<(), Problem> {
         let manifest = Manifest::parse(embedded.manifest).doing("read a manifest")?;
+        let id = manifest.id.clone();
+        let is_policy = manifest.kind == Kind::Policy;
+        let loaded = self.load_manifest_that_ships(rules, embedded, manifest).await;
+        match loaded {
+            Err(problem) if is_policy => {
+                tracing::warn!(component = %id, %problem, "nothing passes without this policy");
+                self.write().missing.insert(id, problem.to_string());
+                Ok(())
+            }
+            loaded => loaded,
+        }
+    }
+
+    async fn load_manifest_that_ships(
+        &self,
+        rules: &Rules,
+        embedded: &Embedded,
+        manifest: Manifest,
+    ) -> Result<(), Problem> {
         let about = About::new(manifest, Publisher::BuiltIn, None, embedded.bytes);
+        if let Some(why) = rules.system.refuses(&about.manifest.id, &Publisher::BuiltIn) {
+            self.set_aside(Waiting { about, why: Why::Forbidden(why) });
+            return Ok(());
+        }
         let decision =
             rules.grants.decide(&about.manifest, &Publisher::BuiltIn, false, &rules.system);
         let Decision::Granted(permits) = decision else {
@@ -188,6 +238,7 @@ impl Components {
         let settings = rules.chain.of(about.manifest.id.as_str());
         let loaded =
             self.loader.load(&about.manifest, embedded.bytes.into(), &permits, &settings).await?;
+        self.check_harnesses(&about.manifest.id, &loaded)?;
         self.swap_in(Active { about, permits, settings, loaded });
         Ok(())
     }
@@ -208,6 +259,8 @@ impl Components {
             && active.permits == *permits
             && active.settings == settings
         {
+            // Another version that waited is no longer what the person has there.
+            self.write().waiting.remove(id);
             return Ok(());
         }
         let loaded = self.try_out(package, &decision, &settings).await?;
@@ -218,6 +271,12 @@ impl Components {
                 self.swap_in(Active { about, permits, settings, loaded });
             }
             undecided => {
+                let mut table = self.write();
+                // The very same had a grant, which is gone.
+                if table.active.get(id).is_some_and(|now| now.about.digest == about.digest) {
+                    table.active.remove(id);
+                }
+                drop(table);
                 tracing::info!(component = %id, "waits for a grant");
                 self.set_aside(Waiting { about, why: Why::of(undecided) });
             }
@@ -248,7 +307,7 @@ impl Components {
         settings: &str,
     ) -> Result<Loaded, Problem> {
         let manifest = &package.manifest;
-        self.loader.compile(&manifest.id, &package.wasm).await;
+        self.loader.compile(&manifest.id, &package.wasm).await?;
         let permits = match decision {
             Decision::Granted(permits) => permits.clone(),
             _ => manifest.permits().into_iter().filter(|permit| permit.name() != "store").collect(),
@@ -282,6 +341,7 @@ impl Components {
         let id = active.about.manifest.id.clone();
         let mut table = self.write();
         table.waiting.remove(&id);
+        table.missing.remove(&id);
         table.active.insert(id, Arc::new(active));
         drop(table);
         self.tell();
@@ -291,8 +351,9 @@ impl Components {
     fn set_aside(&self, waiting: Waiting) {
         let id = waiting.about.manifest.id.clone();
         let mut table = self.write();
-        if matches!(waiting.why, Why::Disabled) {
+        if matches!(waiting.why, Why::Disabled | Why::Forbidden(_)) {
             table.active.remove(&id);
+            table.missing.remove(&id);
         }
         table.waiting.insert(id, waiting);
         drop(table);
@@ -302,20 +363,33 @@ impl Components {
     /// Puts the policies in force, in the order the person set.
     fn rebuild_chain(&self, settings: &ChainSettings) {
         let table = self.read();
-        let policies: BTreeMap<&str, (&Arc<Policy>, bool)> = table
+        if table.chain_unknown {
+            return;
+        }
+        let policies: BTreeMap<&str, (&Arc<Policy>, &Active)> = table
             .active
             .iter()
             .filter_map(|(id, active)| match &active.loaded {
-                Loaded::Policy(policy) => Some((id.as_str(), (policy, !active.about.ships()))),
+                Loaded::Policy(policy) => Some((id.as_str(), (policy, &**active))),
                 _ => None,
             })
             .collect();
-        let order = settings.order(policies.iter().map(|(id, (_, is_added))| (*id, *is_added)));
+        let missing: BTreeMap<&str, &String> =
+            table.missing.iter().map(|(id, why)| (id.as_str(), why)).collect();
+        let is_added = |id: &str| ComponentId::parse(id).is_none_or(|id| what_ships(&id).is_none());
+        let known = policies.iter().map(|(id, (_, active))| (*id, !active.about.ships()));
+        let known = known.chain(missing.keys().map(|id| (*id, is_added(id))));
         let link = |id: String| {
-            let policy = policies.get(id.as_str()).map(|(policy, _)| Arc::clone(policy));
-            let policy = policy.ok_or_else(|| format!("there is no policy {id} in force"));
-            Link { id, policy }
+            let found = policies.get(id.as_str());
+            let policy = found.map(|(policy, _)| Arc::clone(policy));
+            let permits = found.map(|(_, active)| active.permits.clone()).unwrap_or_default();
+            let why = || match missing.get(id.as_str()) {
+                Some(why) => (*why).clone(),
+                None => format!("there is no policy {id} in force"),
+            };
+            Link { policy: policy.ok_or_else(why), permits, id }
         };
+        let order = settings.order(known);
         self.chain.replace(order.into_iter().map(link).collect());
     }
 
@@ -342,7 +416,7 @@ impl Components {
             let wasm = self.wasm(&active.about)?;
             let loaded = self.loader.load(manifest, wasm, &permits, &settings.of(&id)).await?;
             if let Loaded::Policy(policy) = loaded {
-                links.push(Link { id, policy: Ok(policy) });
+                links.push(Link { id, policy: Ok(policy), permits });
             }
         }
         Ok(links)

@@ -34,6 +34,7 @@ use crate::{
     problem::{Problem, While},
 };
 
+mod live;
 mod questions;
 
 /// A request larger than this is refused.
@@ -58,6 +59,8 @@ pub fn router(host: Arc<Host>) -> Router {
         .route("/{id}/peers", get(peers_of))
         .route("/{id}/messages", post(send_as))
         .route("/{id}/inbox", get(inbox))
+        .route("/{id}/mail", get(live::mail_status).post(live::take_mail).delete(live::leave))
+        .route("/{id}/mail/{number}", post(live::mail_taken))
         .route("/{id}/answers/{message}", get(answer_to));
     let version_1 = Router::new()
         .route("/status", get(status))
@@ -67,6 +70,7 @@ pub fn router(host: Arc<Host>) -> Router {
         .route("/held", get(held))
         .route("/held/{id}/allow", post(allow_held))
         .route("/held/{id}/deny", post(deny_held))
+        .route("/live", post(live::go_live))
         .route("/harnesses", get(harnesses))
         .route("/policies", get(components::policies))
         .route("/policies/explain", post(components::explain))
@@ -115,10 +119,13 @@ impl Connected<IncomingStream<'_, UserListener>> for Process {
 }
 
 impl Process {
-    /// Every harness is a child of this process, and whatever an agent runs is a child of that.
-    fn was_started_by_an_agent(self) -> bool {
-        let own = i32::try_from(std::process::id());
-        matches!((self.0, own), (Some(process), Ok(own)) if descends_from(process, own))
+    /// Whatever an agent runs descends from its harness, and that from this process or from the
+    /// one that holds it on the mesh in a person's terminal.
+    fn was_started_by_an_agent(self, host: &Host) -> bool {
+        let mut holders = host.live_processes();
+        holders.push(std::process::id());
+        let holders: Vec<_> = holders.into_iter().filter_map(|pid| pid.try_into().ok()).collect();
+        self.0.is_some_and(|process| descends_from(process, &holders))
     }
 }
 
@@ -184,7 +191,7 @@ impl FromRequestParts<Arc<Host>> for Asker {
     async fn from_request_parts(parts: &mut Parts, host: &Arc<Host>) -> Result<Self, Refusal> {
         let Some(value) = parts.headers.get(header::AUTHORIZATION) else {
             let process = parts.extensions.get::<ConnectInfo<Process>>();
-            return match process.is_some_and(|process| process.0.was_started_by_an_agent()) {
+            return match process.is_some_and(|process| process.0.was_started_by_an_agent(host)) {
                 false => Ok(Self(Caller::Person)),
                 true => Err(Refusal(
                     StatusCode::FORBIDDEN,

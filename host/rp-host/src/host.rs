@@ -29,11 +29,13 @@ use crate::{
 
 mod actions;
 mod agents;
+mod live;
 mod messages;
 mod policies;
 mod questions;
 
 pub use agents::EventsFrom;
+pub use live::LIVE;
 
 /// All agents must have ended this long after the daemon was asked to stop.
 const STOP_LIMIT: Duration = Duration::from_secs(12);
@@ -57,6 +59,7 @@ pub struct Host {
     mesh: Mesh,
     sessions: Sessions,
     tokens: Tokens,
+    live: live::LiveAgents,
     program: PathBuf,
     /// The file and what is in it change together, one request at a time.
     registry: Mutex<Registry>,
@@ -118,6 +121,7 @@ impl Host {
             mesh,
             sessions,
             tokens: Tokens::default(),
+            live: live::LiveAgents::default(),
             program,
             registry: Mutex::new(registry),
             changing_agents: Mutex::default(),
@@ -269,7 +273,8 @@ impl Host {
     /// What runs, and how it is.
     pub async fn status(&self) -> api::Status {
         let entries = self.registry.lock().await.daemons.clone();
-        let agents: Vec<_> = entries.iter().map(|entry| self.describe(entry)).collect();
+        let mut agents: Vec<_> = entries.iter().map(|entry| self.describe(entry)).collect();
+        agents.extend(self.live_agents());
         api::Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),

@@ -14,6 +14,7 @@ mod demo_agent;
 mod embedded;
 mod files;
 mod host;
+mod live;
 mod mcp;
 mod output;
 mod paths;
@@ -29,6 +30,7 @@ use clap::Parser;
 
 use crate::{
     cli::{Cli, Command},
+    live::Harness as Live,
     paths::StateRoot,
     problem::Problem,
 };
@@ -43,7 +45,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let json = cli.global.json;
     match run(cli) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(problem) => {
             output::problem(&problem, json);
             ExitCode::from(problem.exit_code())
@@ -51,12 +53,14 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(cli: Cli) -> Result<(), Problem> {
+fn run(cli: Cli) -> Result<ExitCode, Problem> {
     let started = std::time::Instant::now();
+    let done = ExitCode::SUCCESS;
     match cli.command {
-        Command::Completions { shell } => return commands::completions(shell),
-        Command::Manual { folder } => return commands::manual(&folder),
-        Command::DemoAgent => return demo_agent::run(),
+        Command::Completions { shell } => return commands::completions(shell).map(|()| done),
+        Command::Manual { folder } => return commands::manual(&folder).map(|()| done),
+        Command::DemoAgent => return demo_agent::run().map(|()| done),
+        Command::Become { parent, command } => return live::become_harness(parent, &command),
         _ => {}
     }
     let root = StateRoot::from_environment()?;
@@ -70,12 +74,25 @@ fn run(cli: Cli) -> Result<(), Problem> {
         Problem::failed(format!("the asynchronous runtime did not start: {error}"))
     })?;
     let done = runtime.block_on(async {
-        match cli.command {
+        let ran = match cli.command {
             Command::Serve => serve::serve(&root, started).await,
-            Command::Mcp => mcp::serve(&root).await,
+            Command::Mcp { ask } => mcp::serve(&root, ask).await,
+            Command::Hook => live::hook::run(&root).await,
             Command::CompileComponents => components::compile(&root).await,
+            Command::Claude(asked) => {
+                return live::run(&root, &cli.global, Live::Claude, asked).await;
+            }
+            Command::Codex(asked) => {
+                return live::run(&root, &cli.global, Live::Codex, asked).await;
+            }
+            Command::Pi(asked) => return live::run(&root, &cli.global, Live::Pi, asked).await,
+            Command::Opencode(asked) => {
+                return live::run(&root, &cli.global, Live::OpenCode, asked).await;
+            }
+            Command::Gemini(_) => Err(live::not_live()),
             command => commands::run(&root, &cli.global, command).await,
-        }
+        };
+        ran.map(|()| done)
     });
     // A read of standard input that is still waiting must not keep the program alive.
     runtime.shutdown_background();

@@ -36,8 +36,14 @@ You are one agent of a mesh. Find others with list_peers and write to them with 
 Addresses are opaque: copy them whole. A message for you arrives by itself as a new prompt that \
 starts with [mesh]; answer it with agent_send, giving its id as `re`. Never answer an answer.";
 
-/// Serves the tools until standard input ends.
-pub async fn serve(root: &StateRoot) -> Result<(), Problem> {
+const ASK: &str = "\
+You are one agent of a mesh. Find others with list_peers and write to them with agent_send. \
+Addresses are opaque: copy them whole. Messages for you may not arrive by themselves here: call \
+get_messages when you begin a turn and before you end it. Answer a message with agent_send, giving \
+its id as `re`. Never answer an answer.";
+
+/// Serves the tools until standard input ends. With `ask`, the model is told to fetch its messages.
+pub async fn serve(root: &StateRoot, ask: bool) -> Result<(), Problem> {
     let variable = |name: &str| {
         std::env::var(name).ok().filter(|value| !value.is_empty()).ok_or_else(|| {
             Problem::usage(format!("{name} is not set: `rp-host mcp` is started by harnesses"))
@@ -51,6 +57,7 @@ pub async fn serve(root: &StateRoot) -> Result<(), Problem> {
     let server = MeshTools {
         client: Client::new(socket).speaking_as(token),
         agent,
+        instructions: if ask { ASK } else { INSTRUCTIONS },
         tool_router: MeshTools::tool_router(),
     };
     let (input, ended) = watched(tokio::io::stdin());
@@ -133,6 +140,7 @@ struct WaitArguments {
 struct MeshTools {
     client: Client,
     agent: String,
+    instructions: &'static str,
     tool_router: ToolRouter<Self>,
 }
 
@@ -208,7 +216,7 @@ impl ServerHandler for MeshTools {
     fn get_info(&self) -> ServerConfig {
         ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
             .with_server_info(Implementation::new("rp-host", env!("CARGO_PKG_VERSION")))
-            .with_instructions(INSTRUCTIONS)
+            .with_instructions(self.instructions)
     }
 }
 

@@ -118,6 +118,11 @@ impl StateRoot {
         self.host().join("sessions")
     }
 
+    /// What harnesses in terminals are handed over, in a folder for each.
+    pub fn live(&self) -> PathBuf {
+        self.host().join("live")
+    }
+
     /// The folder of the skill that teaches a model the mesh, where Remote Pi keeps its own.
     pub fn skill(&self) -> PathBuf {
         self.0.join("skills/agent-network")

@@ -59,17 +59,30 @@ pub fn settled_in_words(how: &QuestionEnd) -> String {
 }
 
 /// Text from somewhere else, made safe for a terminal: control characters other than line
-/// feed and tab are shown as `\u{…}` so that they cannot move the cursor or hide anything.
+/// feed and tab, and those that are invisible or turn the direction of writing, are shown as
+/// `\u{…}` so that they cannot move the cursor or hide anything.
 pub fn safe(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for character in text.chars() {
-        if character.is_control() && !matches!(character, '\n' | '\t') {
+        let harmless = matches!(character, '\n' | '\t');
+        if !harmless && (character.is_control() || is_invisible(character)) {
             shown.extend(character.escape_unicode());
         } else {
             shown.push(character);
         }
     }
     shown
+}
+
+/// Zero-width characters, line separators, and marks that turn the direction of writing (Unicode
+/// Technical Report 36, section 2.10).
+fn is_invisible(character: char) -> bool {
+    matches!(
+        character,
+        // Joiners and marks that scripts need are left alone.
+        '\u{200b}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2064}' | '\u{2066}'..='\u{206f}'
+            | '\u{feff}' | '\u{e0000}'..='\u{e007f}'
+    )
 }
 
 #[cfg(test)]

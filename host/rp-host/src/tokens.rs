@@ -27,6 +27,12 @@ impl Tokens {
             .clone()
     }
 
+    /// Gives an agent the token that it had from an earlier daemon.
+    pub fn set(&self, agent: &str, token: &str) {
+        let mut tokens = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        tokens.insert(agent.to_owned(), token.to_owned());
+    }
+
     /// The agent a token belongs to.
     pub fn agent(&self, token: &str) -> Option<String> {
         let tokens = self.0.lock().unwrap_or_else(PoisonError::into_inner);

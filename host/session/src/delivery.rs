@@ -30,6 +30,7 @@ pub(crate) struct Delivery {
     database: Database,
     agent: AgentId,
     offer_again: Duration,
+    batch_bytes: usize,
     /// The mailbox may hold something.
     mail: bool,
     doubt: Doubt,
@@ -84,6 +85,7 @@ impl Delivery {
             database,
             agent,
             offer_again,
+            batch_bytes: BATCH_BYTES,
             mail: true,
             doubt: Doubt::None,
             batch: None,
@@ -91,6 +93,11 @@ impl Delivery {
             refusals: 0,
             not_before: None,
         }
+    }
+
+    /// Batches have so many bytes of text instead.
+    pub(crate) fn in_batches_of(self, batch_bytes: usize) -> Self {
+        Self { batch_bytes, ..self }
     }
 
     /// Something may have arrived in the mailbox.
@@ -149,7 +156,7 @@ impl Delivery {
             }
             self.doubt = Doubt::None;
         }
-        let mut batch = next_batch(memory, pending);
+        let mut batch = next_batch(memory, pending, self.batch_bytes);
         if batch.is_empty() {
             self.mail = false;
             return None;
@@ -216,6 +223,11 @@ impl Delivery {
         }
     }
 
+    /// The turn that ends had everything in it that the harness took.
+    pub(crate) fn all_seen(&mut self, memory: &mut Memory) {
+        self.advance(memory, Reached::Injected, Reached::TurnSeen, Stage::TurnSeen);
+    }
+
     /// The harness dropped the prompts of these commands: what was in them was not seen.
     pub(crate) fn prompts_dropped(&mut self, numbers: &[u64], memory: &mut Memory) {
         if !self.batch.is_some_and(|batch| numbers.contains(&batch)) {
@@ -243,16 +255,21 @@ impl Delivery {
 
     /// The conversation was read: what is in it is settled, what is not is offered again.
     pub(crate) fn history_read(&mut self, history: &[Message], memory: &mut Memory) {
+        self.conversation_read(|id| is_in_history(history, id), memory);
+    }
+
+    /// As [`Self::history_read`], where somebody else read it and says what it holds.
+    pub(crate) fn conversation_read(&mut self, holds: impl Fn(&str) -> bool, memory: &mut Memory) {
         self.doubt = Doubt::None;
         let (known, unknown): (Vec<_>, Vec<_>) = std::mem::take(&mut memory.in_flight)
             .into_iter()
-            .partition(|message| is_in_history(history, &message.id));
+            .partition(|message| holds(&message.id));
         // A host that was killed may have lost the newest marks.
         let unmarked: Vec<_> = self
             .pending()
             .unwrap_or_default()
             .into_iter()
-            .filter(|message| is_in_history(history, &message.id))
+            .filter(|message| holds(&message.id))
             .collect();
         for (reached, stage) in
             [(Reached::Injected, Stage::Injected), (Reached::TurnSeen, Stage::TurnSeen)]
@@ -261,6 +278,19 @@ impl Delivery {
             self.mark(found.filter(|message| message.reached < reached), stage);
         }
         self.offer_once_more(unknown, memory);
+    }
+
+    /// Whoever was to read the conversation went away.
+    pub(crate) fn reading_broke_off(&mut self) {
+        if self.doubt == Doubt::Reading {
+            self.doubt = Doubt::Read;
+        }
+    }
+
+    /// The messages that reading the conversation decides about, by id.
+    pub(crate) fn doubtful(&self, memory: &Memory) -> Vec<String> {
+        let pending = self.pending().unwrap_or_default();
+        memory.in_flight.iter().chain(&pending).map(|message| message.id.clone()).collect()
     }
 
     /// The conversation cannot be read: what was not seen in a turn is offered again,
@@ -341,12 +371,12 @@ fn to_offer(pending: Pending) -> InFlight {
 }
 
 /// Takes the first messages in line, as many as one prompt should carry.
-fn next_batch(memory: &mut Memory, pending: Vec<InFlight>) -> Vec<InFlight> {
+fn next_batch(memory: &mut Memory, pending: Vec<InFlight>, limit: usize) -> Vec<InFlight> {
     let mut batch: Vec<InFlight> = Vec::new();
     let mut bytes = 0;
     let mut from_again = 0;
     for (place, message) in memory.again.iter().chain(&pending).enumerate() {
-        let fits = batch.len() < BATCH_MESSAGES && bytes + message.text.len() <= BATCH_BYTES;
+        let fits = batch.len() < BATCH_MESSAGES && bytes + message.text.len() <= limit;
         if !fits && !batch.is_empty() {
             break;
         }

@@ -23,6 +23,11 @@ pub(crate) fn guarded(body: &str) -> String {
         .collect()
 }
 
+/// The ids of the messages that a text shows.
+pub fn message_ids(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().filter_map(header_id)
+}
+
 /// The id in a header line.
 pub(crate) fn header_id(line: &str) -> Option<&str> {
     let rest = line.strip_prefix(HEADER)?;

@@ -17,6 +17,7 @@ pub mod framing;
 mod header;
 mod history;
 mod inbound;
+mod live;
 mod memory;
 mod private;
 pub mod process;
@@ -32,7 +33,9 @@ mod tree;
 pub mod version;
 
 pub use environment::HOST_PROGRAM;
+pub use header::message_ids;
 pub use history::{History, HistoryItem, HistoryLimits, HistoryReader, Recorded};
+pub use live::{Given, LiveMail};
 pub use questions::{AskedQuestion, Questions, Settled};
 pub use record::{Orphan, end_orphans};
 pub use session::{AgentConfig, Session};

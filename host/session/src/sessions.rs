@@ -19,7 +19,9 @@ use tokio::{
 use crate::{
     actor::{Actor, Host},
     answers::Said,
+    delivery::Delivery,
     history::{History, HistoryLimits},
+    live::LiveMail,
     memory::Memory,
     process::Launcher,
     questions::Questions,
@@ -140,6 +142,26 @@ impl Sessions {
     #[must_use]
     pub fn get(&self, agent: &AgentId) -> Option<Session> {
         self.lock().running.get(agent).map(|running| running.session.clone())
+    }
+
+    /// The mail of an agent whose harness runs in a person's terminal. There is at most one such
+    /// handle at a time, and no session of the same agent.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn live_mail(&self, agent: &AgentId) -> Result<LiveMail, StoreError> {
+        let Host { database, mailboxes, launcher, .. } = &*self.host;
+        let memory = Memory::load(database, agent.as_str()).await?;
+        let offer_again = launcher.timing.offer_again;
+        let delivery =
+            Delivery::new(mailboxes.clone(), database.clone(), agent.clone(), offer_again);
+        Ok(LiveMail::new(delivery, memory))
+    }
+
+    /// Where the program of a harness is; `None` when it is not installed.
+    #[must_use]
+    pub fn program(&self, adapter: &rp_engine::Adapter) -> Option<PathBuf> {
+        self.host.launcher.find(&adapter.describe().program, &[])
     }
 
     /// What the agents ask a person, and what became of that.

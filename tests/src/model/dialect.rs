@@ -101,7 +101,8 @@ impl Frames {
 impl Request {
     /// Takes this for the last text the user said, unless the harness itself says it, in tags.
     pub(super) fn hear(&mut self, text: &str) {
-        if !text.trim_start().starts_with('<') {
+        let text = text.trim_start();
+        if !text.starts_with('<') || text.starts_with("<hook_prompt") {
             text.clone_into(&mut self.last_user_text);
             self.tool_results.clear();
         }

@@ -9,6 +9,7 @@ use crate::{
     cli::{Create, Daemon},
     client::Client,
     config::did_you_mean,
+    host::LIVE,
     problem::{Problem, While},
     render::{duration, safe, table},
 };
@@ -85,6 +86,17 @@ impl Asking<'_> {
         }
     }
 
+    /// Those that are kept, without the ones that are live in a terminal.
+    async fn kept(
+        &self,
+        client: &Client,
+        wanted: Option<&str>,
+    ) -> Result<Vec<api::Agent>, Problem> {
+        let mut agents = self.chosen(client, wanted).await?;
+        agents.retain(|agent| wanted.is_some() || agent.state != LIVE);
+        Ok(agents)
+    }
+
     pub(super) async fn daemon(&self, daemon: Daemon) -> Result<(), Problem> {
         match daemon {
             Daemon::Start { agent } => self.change("start", agent.as_deref()).await,
@@ -99,7 +111,7 @@ impl Asking<'_> {
     /// the others from it.
     async fn change(&self, what: &str, wanted: Option<&str>) -> Result<(), Problem> {
         let client = &self.daemon_running().await?;
-        let chosen = self.chosen(client, wanted).await?;
+        let chosen = self.kept(client, wanted).await?;
         let changing = chosen.iter().map(|agent| async move {
             let changed = client.post(&format!("/v1/agents/{}/{what}", agent.id), &()).await;
             changed.map_err(|problem: Problem| (agent.name.clone(), problem))
@@ -178,7 +190,7 @@ pub(super) fn agents_table(agents: &[api::Agent]) -> String {
 }
 
 /// An absolute path without asking the disk, so that a missing folder keeps its name.
-fn absolute(folder: &str) -> Result<String, Problem> {
+pub fn absolute(folder: &str) -> Result<String, Problem> {
     if folder.trim().is_empty() {
         return Err(Problem::usage("the folder is empty").hint("`.` is the current folder"));
     }

@@ -200,7 +200,7 @@ fn pending_text(pending: &[api::Component]) -> String {
 
 fn asks(component: &api::Component) -> String {
     if component.pending.is_empty() {
-        return format!("to stand in for the {} that ships", component.id);
+        return format!("the place of the {} that ships", component.id);
     }
     safe(&component.pending.join(", "))
 }

@@ -46,7 +46,8 @@ pub(super) fn about(harness: &api::Harness) -> String {
     let description = &harness.description;
     match (&harness.version, &harness.installed) {
         (Some(version), _) if description.tested.contains(version) => "tested version".to_owned(),
-        (Some(_), _) if description.tested.is_empty() => "part of rp-host".to_owned(),
+        (Some(_), _) if description.name == "demo" => "part of rp-host".to_owned(),
+        (Some(_), _) if description.tested.is_empty() => "no version was tested".to_owned(),
         (Some(_), _) => "not a tested version; it may still work".to_owned(),
         (None, _) if description.program.is_empty() => description.install.clone(),
         (None, Some(_)) if description.version_args.is_empty() => {

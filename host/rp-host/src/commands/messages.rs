@@ -204,10 +204,12 @@ fn refusal(sent: &api::Sent) -> Option<Problem> {
             safe(outcome.reason.as_deref().unwrap_or("it was denied"))
         )),
     };
-    Some(if outcome.closest.is_empty() {
-        problem.hint("`rp-host peers` lists the addresses")
-    } else {
-        problem.hint(format!("did you mean {}?", safe(&outcome.closest.join(" or "))))
+    Some(match (&*outcome.status, outcome.closest.is_empty()) {
+        ("unknown", true) => problem.hint("`rp-host peers` lists the addresses"),
+        ("unknown", false) => {
+            problem.hint(format!("did you mean {}?", safe(&outcome.closest.join(" or "))))
+        }
+        _ => problem,
     })
 }
 

@@ -8,7 +8,11 @@ use std::{
 
 use rp_engine::{Policy, Trial};
 use rp_mesh::RoutingPolicy;
-use rp_protocol::routing::{Decision, Facts};
+use rp_packages::read_text;
+use rp_protocol::{
+    component::Permit,
+    routing::{Decision, Facts},
+};
 
 use crate::problem::{Problem, While};
 
@@ -24,7 +28,7 @@ pub struct ChainSettings {
 impl ChainSettings {
     /// Reads `policy.toml`; without one everything is left open.
     pub fn load(path: &Path) -> Result<Self, Problem> {
-        match std::fs::read_to_string(path) {
+        match read_text(path) {
             Ok(text) => Self::parse(&text).doing(format!("use {}", path.display())),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
             Err(error) => Err(error).doing(format!("read {}", path.display())),
@@ -78,6 +82,9 @@ impl ChainSettings {
 /// The policy that ships and is in force when nothing was set.
 pub const DEFAULT: &str = "default";
 
+/// What holds everything while nobody decides.
+const NO_POLICY: &str = "no policy is in force";
+
 /// One place in the chain.
 #[derive(Clone)]
 pub struct Link {
@@ -85,6 +92,23 @@ pub struct Link {
     pub id: String,
     /// The policy, or why there is none: then nothing passes.
     pub policy: Result<Arc<Policy>, String>,
+    /// What it was granted.
+    pub permits: Vec<Permit>,
+}
+
+impl Link {
+    /// A decision that it was not granted is none.
+    fn permitted(&self, decision: Decision) -> Result<Decision, String> {
+        let (what, permit) = match decision {
+            Decision::Rewrite(_) => ("change what a message says", "rewrite"),
+            Decision::Redirect(_) => ("send a message to others", "redirect"),
+            other => return Ok(other),
+        };
+        match self.permits.iter().any(|granted| granted.name() == permit) {
+            true => Ok(decision),
+            false => Err(format!("it wants to {what}, and it was not granted {permit}")),
+        }
+    }
 }
 
 /// The policies in force. It can be replaced while envelopes are decided about.
@@ -107,11 +131,11 @@ impl RoutingPolicy for Chain {
     fn decide(&self, facts: &Facts<'_>) -> Result<Decision, String> {
         let links = self.links();
         if links.is_empty() {
-            return Err("no policy is loaded yet".to_owned());
+            return Err(NO_POLICY.to_owned());
         }
         decide(links.iter().map(|link| (link.id.as_str(), link)), facts, |link, facts| {
             let policy = link.policy.as_ref().map_err(Clone::clone)?;
-            policy.decide(facts).map_err(|error| error.to_string())
+            link.permitted(policy.decide(facts).map_err(|error| error.to_string())?)
         })
     }
 
@@ -127,7 +151,7 @@ pub type Said = Vec<(String, Result<Decision, String>)>;
 
 /// Instances of their own of the policies in force: they are asked what would be, and what they
 /// count stays with them.
-pub struct Rehearsal<'a>(Vec<(&'a str, Result<Trial<'a>, String>)>);
+pub struct Rehearsal<'a>(Vec<(&'a Link, Result<Trial<'a>, String>)>);
 
 impl<'a> Rehearsal<'a> {
     /// Fresh instances, which have seen no envelope yet.
@@ -136,7 +160,7 @@ impl<'a> Rehearsal<'a> {
             let policy = link.policy.as_ref().map_err(Clone::clone)?;
             policy.try_out().map_err(|error| error.to_string())
         };
-        Rehearsal(links.iter().map(|link| (link.id.as_str(), trial(link))).collect())
+        Rehearsal(links.iter().map(|link| (link, trial(link))).collect())
     }
 
     /// What each says of an envelope, and what that comes to.
@@ -144,16 +168,19 @@ impl<'a> Rehearsal<'a> {
         let said: Said = self
             .0
             .iter_mut()
-            .map(|(id, trial)| {
+            .map(|(link, trial)| {
                 let says = match trial {
                     Ok(trial) => trial.decide(facts).map_err(|error| error.to_string()),
                     Err(missing) => Err(missing.clone()),
                 };
-                ((*id).to_owned(), says)
+                (link.id.clone(), says.and_then(|decision| link.permitted(decision)))
             })
             .collect();
         let one_by_one = said.iter().map(|(id, says)| (id.as_str(), says));
-        let together = decide(one_by_one, facts, |says, _| says.clone());
+        let together = match said.is_empty() {
+            true => Err(NO_POLICY.to_owned()),
+            false => decide(one_by_one, facts, |says, _| says.clone()),
+        };
         (said, together)
     }
 }
@@ -246,6 +273,28 @@ mod tests {
         assert_eq!(of(vec![away(), hold(), deliver()]), hold());
         assert_eq!(of(vec![deliver(), away()]), away());
         assert_eq!(of(vec![deliver(), deliver()]), deliver());
+    }
+
+    #[test]
+    fn what_a_policy_was_not_granted_it_does_not_decide() {
+        let link = |permits: &[&str]| Link {
+            id: "p".to_owned(),
+            policy: Err(String::new()),
+            permits: permits.iter().map(|permit| permit.parse().unwrap()).collect(),
+        };
+        let rewrite = Decision::Rewrite("1".to_owned());
+        let redirect = Decision::Redirect(vec!["/p@bob".to_owned()]);
+        assert_eq!(
+            link(&["redirect"]).permitted(rewrite.clone()).unwrap_err(),
+            "it wants to change what a message says, and it was not granted rewrite"
+        );
+        assert_eq!(
+            link(&["rewrite"]).permitted(redirect.clone()).unwrap_err(),
+            "it wants to send a message to others, and it was not granted redirect"
+        );
+        assert_eq!(link(&["rewrite"]).permitted(rewrite.clone()), Ok(rewrite));
+        assert_eq!(link(&["redirect"]).permitted(redirect.clone()), Ok(redirect));
+        assert_eq!(link(&[]).permitted(Decision::Deliver), Ok(Decision::Deliver));
     }
 
     #[test]

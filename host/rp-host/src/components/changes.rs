@@ -39,6 +39,7 @@ impl Components {
         let folder = self.shelf.put(package).doing(format!("install {id}"))?;
         rules.seen.forget(&folder);
         self.consider(&rules, package).await?;
+        self.remember_publisher(&mut rules, package)?;
         self.rebuild_chain(&rules.chain);
         drop(rules);
         self.inspect(id.as_str())
@@ -46,6 +47,9 @@ impl Components {
 
     /// Takes a package out, with everything it stored and everything granted to it.
     pub async fn remove(&self, id: &str) -> Result<(), Problem> {
+        if let Some(id) = ComponentId::parse(id).filter(|_| self.about(id).is_err()) {
+            return self.forget(&id).await;
+        }
         let (id, about) = self.about(id)?;
         if about.ships() {
             return Err(Problem::failed(format!("{id} ships with rp-host and cannot be removed"))
@@ -61,6 +65,34 @@ impl Components {
         self.write().waiting.remove(&id);
         self.withdraw(&rules, &id).await;
         Ok(())
+    }
+
+    /// Frees the id of a component that is gone, for any publisher.
+    async fn forget(&self, id: &ComponentId) -> Result<(), Problem> {
+        let mut rules = self.rules.lock().await;
+        if rules.grants.get(id).is_none() {
+            self.inspect(id.as_str())?;
+        }
+        self.change_grants(&mut rules, |grants, _| {
+            grants.forget(id);
+            Ok(())
+        })?;
+        Storage::clear(&self.database, id).await.doing(format!("clear the storage of {id}"))
+    }
+
+    /// The first publisher that brings a component owns its id, also one that asks for nothing.
+    pub(super) fn remember_publisher(
+        &self,
+        rules: &mut Rules,
+        package: &Package,
+    ) -> Result<(), Problem> {
+        let Package { manifest, publisher, .. } = package;
+        if rules.grants.get(&manifest.id).is_some() || self.active(&manifest.id).is_none() {
+            return Ok(());
+        }
+        self.change_grants(rules, |grants, rules| {
+            grants.grant(manifest, publisher, &[], &rules.system).map_err(refusal)
+        })
     }
 
     /// Grants what was chosen of what a component asks for.
@@ -136,8 +168,20 @@ impl Components {
                 self.load_what_ships(&rules, embedded).await?;
             }
         } else {
-            let package = self.shelf.dropped_package(&id).map_err(refusal)?;
-            self.consider(&rules, &package).await?;
+            // What is in force first: it must not go on with what was taken from it because
+            // something is wrong with what is to follow it.
+            let kept = self.shelf.kept_package(&id);
+            if let Ok(kept) = &kept
+                && self.active(&id).is_some()
+            {
+                self.consider(&rules, kept).await?;
+            }
+            match (self.shelf.dropped_package(&id), kept) {
+                (Ok(dropped), _) => self.consider(&rules, &dropped).await?,
+                // The folder's own fault is told in the listing.
+                (Err(_), Ok(kept)) => self.consider(&rules, &kept).await?,
+                (Err(error), Err(_)) => return Err(refusal(error)),
+            }
         }
         self.rebuild_chain(&rules.chain);
         drop(rules);
@@ -161,14 +205,33 @@ impl Components {
 
     /// The component a person means: the one that waits, if one does.
     fn about(&self, id: &str) -> Result<(ComponentId, About), Problem> {
-        self.inspect(id)?;
-        let table = self.read();
         let found = ComponentId::parse(id).and_then(|id| {
+            let table = self.read();
             let waiting = table.waiting.get(&id).map(|waiting| &waiting.about);
-            let about = waiting.or_else(|| table.active.get(&id).map(|active| &active.about))?;
-            Some((id, about.clone()))
+            let known = waiting.or_else(|| table.active.get(&id).map(|active| &active.about));
+            let about = match known {
+                Some(about) => about.clone(),
+                None if table.missing.contains_key(&id) => self.about_missing(&id)?,
+                None => return None,
+            };
+            Some((id, about))
         });
-        found.ok_or_else(|| Problem::failed(format!("{id} is not a component that can be used")))
+        match found {
+            Some(found) => Ok(found),
+            None => Err(self.inspect(id).err().unwrap_or_else(|| {
+                Problem::failed(format!("{id} is not a component that can be used"))
+            })),
+        }
+    }
+
+    /// What is known of a component that cannot be loaded.
+    fn about_missing(&self, id: &ComponentId) -> Option<About> {
+        if let Some(embedded) = what_ships(id) {
+            let manifest = Manifest::parse(embedded.manifest).ok()?;
+            return Some(About::new(manifest, Publisher::BuiltIn, None, embedded.bytes));
+        }
+        let package = self.shelf.kept_package(id).or_else(|_| self.shelf.dropped_package(id));
+        Some(About::of(&package.ok()?))
     }
 }
 

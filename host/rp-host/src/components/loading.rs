@@ -1,6 +1,6 @@
 //! From the bytes of a component to one that can be called.
 
-use std::{process::Stdio, sync::Arc};
+use std::{process::Stdio, sync::Arc, time::Duration};
 
 use rp_engine::{
     Actions, Adapter, Code, Engine, EngineConfig, KeyValue, Limits, NoStore, Policy,
@@ -17,6 +17,9 @@ use crate::{
     paths::StateRoot,
     problem::{Problem, While},
 };
+
+/// How long a component may take to be compiled. An interpreter takes some ten seconds.
+const COMPILING: Duration = Duration::from_secs(5 * 60);
 
 /// A component that was tried and can be called.
 #[derive(Clone)]
@@ -61,10 +64,17 @@ impl Loader {
     }
 
     /// Has a component compiled, unless it is.
-    pub async fn compile(&self, id: &ComponentId, wasm: &[u8]) {
-        if !self.is_compiled(wasm) {
-            tracing::info!(component = %id, "compiling a component");
-            compile_apart(Some(wasm)).await;
+    pub async fn compile(&self, id: &ComponentId, wasm: &[u8]) -> Result<(), Problem> {
+        if self.is_compiled(wasm) {
+            return Ok(());
+        }
+        tracing::info!(component = %id, "compiling a component");
+        match tokio::time::timeout(COMPILING, compile_apart(Some(wasm))).await {
+            Ok(()) => Ok(()),
+            Err(_) => Err(Problem::failed(format!(
+                "compiling {id} took longer than {} minutes",
+                COMPILING.as_secs() / 60
+            ))),
         }
     }
 

@@ -74,6 +74,7 @@ impl Waiting {
         let (state, pending) = match &self.why {
             Why::Pending(permits) => ("pending", permits.iter().map(ToString::to_string).collect()),
             Why::Disabled => ("disabled", Vec::new()),
+            Why::Forbidden(why) => (why.as_str(), Vec::new()),
         };
         let mut described = self.about.describe(state.to_owned());
         described.pending = pending;

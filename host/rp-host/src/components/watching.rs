@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use rp_packages::{Grants, MANIFEST, Package, Publisher, SIGNATURE, WASM};
+use rp_packages::{Grants, MANIFEST, Package, SIGNATURE, WASM};
 use rp_protocol::component::ComponentId;
 use rp_watch::{DirectoryWatch, Notice};
 
@@ -56,6 +56,9 @@ impl Components {
                 directories.iter().map(PathBuf::as_path),
                 Notice::NamesAndWrites,
             );
+            if self.directories() != directories {
+                continue; // What came in between is not watched yet.
+            }
             self.look().await;
             watch.changed().await;
             for _ in 0..CHANGES {
@@ -102,6 +105,9 @@ impl Components {
             Err(error) => return tracing::warn!(%error, "cannot look for components"),
         };
         let names: Vec<String> = dropped.iter().map(|path| name_of(path)).collect();
+        // What comes back is looked at again, also when it is as it was.
+        let inbox = self.shelf.inbox().to_owned();
+        rules.seen.0.retain(|path, _| !path.starts_with(&inbox) || dropped.contains(path));
         self.write().refused.retain(|name, _| names.contains(name));
         for folder in &dropped {
             let files = ["", MANIFEST, WASM, SIGNATURE].map(|file| folder.join(file));
@@ -117,10 +123,10 @@ impl Components {
                 }
             }
         }
-        self.withdraw_what_left(rules, &names).await;
+        self.withdraw_what_left(rules).await;
     }
 
-    async fn take_up(&self, rules: &Rules, folder: &Path) -> Result<(), Problem> {
+    async fn take_up(&self, rules: &mut Rules, folder: &Path) -> Result<(), Problem> {
         let package = read(folder.to_owned()).await?;
         let id = &package.manifest.id;
         if folder.file_name() != Some(OsStr::new(id.as_str())) {
@@ -131,18 +137,22 @@ impl Components {
             .hint("name the folder like the component"));
         }
         self.consider(rules, &package).await?;
+        self.remember_publisher(rules, &package)?;
         self.rebuild_chain(&rules.chain);
         Ok(())
     }
 
     /// What was taken out of the folder is in force no longer; what ships comes back in its place.
-    async fn withdraw_what_left(&self, rules: &Rules, names: &[String]) {
+    async fn withdraw_what_left(&self, rules: &Rules) {
         let left: Vec<ComponentId> = {
             let mut table = self.write();
-            let is_gone = |id: &ComponentId| !names.iter().any(|name| name == id.as_str());
+            let inbox = self.shelf.inbox();
+            let is_gone = |id: &ComponentId| fs::symlink_metadata(inbox.join(id.as_str())).is_err();
             table.waiting.retain(|id, waiting| waiting.about.ships() || !is_gone(id));
             let added = table.active.iter().filter(|(_, active)| !active.about.ships());
-            added.map(|(id, _)| id.clone()).filter(is_gone).collect()
+            let missing = table.missing.keys().filter(|id| what_ships(id).is_none());
+            let ids = added.map(|(id, _)| id).chain(missing);
+            ids.filter(|id| is_gone(id)).cloned().collect()
         };
         for id in left {
             self.withdraw(rules, &id).await;
@@ -151,7 +161,11 @@ impl Components {
 
     pub(super) async fn withdraw(&self, rules: &Rules, id: &ComponentId) {
         tracing::info!(component = %id, "no longer in force");
-        self.write().active.remove(id);
+        {
+            let mut table = self.write();
+            table.active.remove(id);
+            table.missing.remove(id);
+        }
         if let Err(error) = self.shelf.discard(id) {
             tracing::warn!(%error, "cannot remove the copy of a component");
         }
@@ -166,7 +180,9 @@ impl Components {
 
     async fn look_at_settings(&self, rules: &mut Rules) {
         let path = self.root.policy_settings();
-        if !rules.seen.changed(&path, std::slice::from_ref(&path)) {
+        let changed = rules.seen.changed(&path, std::slice::from_ref(&path));
+        // What was wrong may have been a policy that was not there yet.
+        if !changed && self.read().chain_problem.is_none() {
             return;
         }
         let changed = match ChainSettings::load(&path) {
@@ -183,6 +199,27 @@ impl Components {
         self.tell();
     }
 
+    /// What cannot be loaded may be so because of its settings.
+    async fn load_missing(&self, rules: &Rules, settings: &ChainSettings) -> Result<(), Problem> {
+        let missing: Vec<_> = self.read().missing.keys().cloned().collect();
+        let rules = Rules {
+            grants: rules.grants.clone(),
+            system: rules.system.clone(),
+            chain: settings.clone(),
+            seen: Seen::default(),
+        };
+        for id in missing {
+            match what_ships(&id) {
+                Some(embedded) => self.load_what_ships(&rules, embedded).await?,
+                None => {
+                    let package = self.shelf.kept_package(&id).map_err(super::refusal)?;
+                    self.consider(&rules, &package).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// All of the new settings or none: half of them is what nobody wanted.
     async fn apply_settings(
         &self,
@@ -190,8 +227,10 @@ impl Components {
         settings: ChainSettings,
     ) -> Result<(), Problem> {
         let active: Vec<_> = self.read().active.values().cloned().collect();
+        let policies = active.iter().filter(|it| matches!(it.loaded, Loaded::Policy(_)));
         let known: Vec<String> =
-            active.iter().map(|active| active.about.manifest.id.to_string()).collect();
+            policies.map(|active| active.about.manifest.id.to_string()).collect();
+        self.load_missing(rules, &settings).await?;
         for id in settings.settings.keys().chain(settings.chain.iter().flatten()) {
             if !known.contains(id) {
                 return Err(Problem::failed(format!(
@@ -208,11 +247,7 @@ impl Components {
             if !matches!(active.loaded, Loaded::Policy(_)) || active.settings == wanted {
                 continue;
             }
-            let wasm = match active.about.publisher {
-                Publisher::BuiltIn => what_ships(id).map(|embedded| embedded.bytes.into()),
-                _ => self.shelf.kept_package(id).ok().map(|package| package.wasm),
-            };
-            let wasm = wasm.ok_or_else(|| Problem::failed(format!("the copy of {id} is gone")))?;
+            let wasm = self.wasm(&active.about)?;
             let manifest = &active.about.manifest;
             let loaded = self.loader.load(manifest, wasm, &active.permits, &wanted).await?;
             renewed.push(Active {
@@ -223,6 +258,7 @@ impl Components {
             });
         }
         renewed.into_iter().for_each(|active| self.swap_in(active));
+        self.write().chain_unknown = false;
         self.rebuild_chain(&settings);
         rules.chain = settings;
         Ok(())

@@ -60,8 +60,8 @@ async fn add(
 /// A package from a folder, or from an archive if it is a file.
 fn open(path: &std::path::Path) -> Result<Package, Problem> {
     let opened = if path.is_file() {
-        let bytes = std::fs::read(path).doing(format!("read {}", path.display()))?;
-        Package::unpack(&bytes)
+        let file = std::fs::File::open(path).doing(format!("read {}", path.display()))?;
+        Package::unpack(file)
     } else {
         Package::read(path)
     };

@@ -2,7 +2,7 @@
 
 use futures_util::{Stream, stream};
 use rp_mesh::AgentId;
-use rp_protocol::session::{Command, Failure, FailureKind, Reply};
+use rp_protocol::session::{Command, Failure, FailureKind, HarnessDescription, Reply};
 use rp_session::{HistoryItem, Phase, Session};
 
 use super::{Host, agent_id, now_ms};
@@ -24,10 +24,14 @@ pub enum EventsFrom {
 impl Host {
     /// One agent.
     pub async fn agent(&self, id: &str) -> Result<api::Agent, Problem> {
-        Ok(self.describe(&self.entry(id).await?))
+        match self.live_agent(id) {
+            Some(live) => Ok(live),
+            None => Ok(self.describe(&self.entry(id).await?)),
+        }
     }
 
     pub(super) async fn entry(&self, id: &str) -> Result<Entry, Problem> {
+        self.refuse_if_live(id)?;
         let registry = self.registry.lock().await;
         registry.daemons.iter().find(|entry| entry.id() == id).cloned().ok_or_else(|| {
             Problem::failed(format!("no agent has the id {id}"))
@@ -71,14 +75,7 @@ impl Host {
         let (program, _) = self.sessions.installed(&adapter, &granted).await;
         let description = adapter.describe();
         if program.is_none() && !description.program.is_empty() {
-            return Err(Problem::failed(format!(
-                "{} is not installed: there is no program {} on the daemon's PATH",
-                description.title, description.program
-            ))
-            .hint(format!(
-                "{}; if it is on yours, `rp-host stop` and try again",
-                description.install
-            )));
+            return Err(not_installed(description));
         }
         let mut entry = Entry::new(&create.folder, create.name, harness)?;
         entry.model = create.model;
@@ -86,6 +83,7 @@ impl Host {
         let changing = self.changing_agents.lock().await;
         {
             let mut registry = self.registry.lock().await;
+            self.refuse_if_live(&entry.id())?;
             let mut changed = registry.clone();
             changed.add(entry.clone())?;
             changed.save(&self.root.registry())?;
@@ -221,6 +219,15 @@ impl Host {
             }
         }))
     }
+}
+
+/// A harness is not there.
+pub(super) fn not_installed(description: &HarnessDescription) -> Problem {
+    let HarnessDescription { title, program, install, .. } = description;
+    Problem::failed(format!(
+        "{title} is not installed: there is no program {program} on the daemon's PATH"
+    ))
+    .hint(format!("{install}; if it is on yours, `rp-host stop` and try again"))
 }
 
 /// A failure of a session as the person sees it.

@@ -8,7 +8,7 @@ use rp_mesh::{
 use rp_protocol::mesh::EnvelopeId;
 use serde_json::value::RawValue;
 
-use super::{Host, agent_id, agents::phase, now_ms};
+use super::{Host, LIVE, agent_id, agents::phase, now_ms};
 use crate::{
     api,
     problem::{Problem, While},
@@ -28,7 +28,9 @@ impl Host {
             })
             .map(|peer| {
                 let session = peer.agent.as_ref().and_then(|id| self.sessions.get(id));
+                let is_live = peer.agent.as_ref().is_some_and(|id| self.live.contains(id.as_str()));
                 let state = session.map(|session| phase(&session.status().phase).0.to_owned());
+                let state = if is_live { Some(LIVE.to_owned()) } else { state };
                 api::Peer {
                     address: peer.address,
                     name: peer.name,

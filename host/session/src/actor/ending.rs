@@ -104,7 +104,9 @@ impl Actor {
         let Some(adapter) = run.adapter else { return };
         let started = match self.relaunches.len() > RELAUNCHES {
             true => Err("the adapter starts its harness again and again".to_owned()),
-            false => self.start_process(&spec).map_err(|error| error.to_string()),
+            false => {
+                self.host.launcher.start(&spec, self.place()).map_err(|error| error.to_string())
+            }
         };
         match started {
             Ok(process) => {
