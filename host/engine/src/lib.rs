@@ -42,3 +42,4 @@ pub use error::{CallError, LoadError};
 pub use limits::Limits;
 pub use policy::{Policy, Trial};
 pub use store::{KeyValue, NoStore, StoreFailure};
+pub use world::interface_version;

@@ -33,6 +33,7 @@ mod messages;
 mod policies;
 mod questions;
 
+pub use actions::{check_parameters, permit_step};
 pub use agents::EventsFrom;
 
 /// All agents must have ended this long after the daemon was asked to stop.

@@ -23,6 +23,7 @@ impl Asking<'_> {
             Component::New { kind, folder, lang } => {
                 return self.new_component(kind, &folder, lang);
             }
+            Component::Test(test) => return self.test(test).await,
             Component::Pack { input, output, key } => {
                 return self.pack(&input, output.as_deref(), key.as_deref());
             }
@@ -69,7 +70,10 @@ impl Asking<'_> {
             Component::Enable { id } => self.tell(&client, &id, "/enable").await,
             Component::Disable { id } => self.tell(&client, &id, "/disable").await,
             Component::Dev { folder, yes } => self.develop(&client, &folder, yes).await,
-            Component::New { .. } | Component::Pack { .. } | Component::Logs { .. } => Ok(()),
+            Component::New { .. }
+            | Component::Pack { .. }
+            | Component::Logs { .. }
+            | Component::Test(_) => Ok(()),
         }
     }
 
@@ -141,7 +145,7 @@ impl Asking<'_> {
     }
 
     /// A harness that the host runs has this in its environment, and so has what it starts.
-    fn only_a_person_grants(&self) -> Result<(), Problem> {
+    pub(super) fn only_a_person_grants(&self) -> Result<(), Problem> {
         if std::env::var_os(rp_session::MARKER).is_none() {
             return Ok(());
         }
