@@ -4,6 +4,7 @@
 mod abilities;
 mod actions;
 mod adapters;
+mod kept;
 mod live;
 mod memory;
 mod policies;
@@ -21,6 +22,7 @@ use rp_protocol::component::Kind;
 use self::report::Checks;
 pub use self::{
     abilities::{Measured, Shown},
+    kept::{keep, kept},
     live::Wanted,
     report::Report,
     subject::Subject,
@@ -43,7 +45,7 @@ pub async fn test(
         Ok(subject) => subject,
         Err(refusal) => {
             let mut checks = Checks::default();
-            checks.failed("the package can be read", "a whole package that is valid", refusal);
+            checks.failed("the package can be read", "a valid manifest and a component", refusal);
             return Ok(Report::new(what, checks));
         }
     };
@@ -111,7 +113,7 @@ fn loaded<T>(
                 | LoadError::Settings(_) => "its first calls are answered".to_owned(),
                 _ => "it can be compiled".to_owned(),
             };
-            checks.failed(what, "it loads, as it must in the host", error);
+            checks.failed(what, "a component that the host can load", error);
             None
         }
     }

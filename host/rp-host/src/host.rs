@@ -292,6 +292,7 @@ impl Host {
             api::Harness {
                 description: adapter.describe().clone(),
                 installed: program.map(|path| path.display().to_string()),
+                measured: None,
                 version,
             }
         });

@@ -17,7 +17,7 @@ impl Asking<'_> {
                 Problem::usage(format!("--settings is not a JSON object: {error}"))
             })?,
         };
-        let live = test.live.then(|| Wanted { harness: test.harness.as_deref(), settings });
+        let live = test.live.then_some(Wanted { harness: test.harness.as_deref(), settings });
         if live.is_some() {
             // It starts programs with what they are logged in with.
             self.only_a_person_grants()?;
@@ -25,6 +25,7 @@ impl Asking<'_> {
         let folder = test.transcripts.as_deref();
         let testing = conformance::test(self.root, &test.component, folder, live);
         let report = self.patiently("testing the component", testing).await?;
+        conformance::keep(self.root, &report)?;
         self.show(&report, Report::text)?;
         match report.failed {
             0 => Ok(()),

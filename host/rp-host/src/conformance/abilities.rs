@@ -47,9 +47,20 @@ pub struct Shown {
 }
 
 impl Shown {
+    /// A recording or a live run shows it.
+    pub fn is_seen(&self) -> bool {
+        !self.shown_by.is_empty() || self.live.as_deref() == Some("yes")
+    }
+
     /// For a table.
-    pub fn in_words(&self) -> String {
+    pub fn in_words(&self, recordings: usize) -> String {
+        if recordings == 0 {
+            return self.live.as_ref().map_or("·".to_owned(), |live| format!("live: {live}"));
+        }
         let recorded = match (self.shown_by.as_slice(), self.declared) {
+            ([], true) if self.ability == Ability::MeshTools && self.live.is_none() => {
+                "only a live run can show it".to_owned()
+            }
             ([], true) => "not shown by any recording".to_owned(),
             ([], false) => "·".to_owned(),
             ([first, ..], declared) => {

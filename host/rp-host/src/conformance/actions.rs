@@ -10,6 +10,9 @@ use serde_json::{Map, Value, json};
 use super::{Subject, code, loaded, memory, report::Checks};
 use crate::host::{check_parameters, permit_step};
 
+/// A text that fits most parameters: the name and the address of an agent, and the name of a model.
+const PEER: &str = "own/web";
+
 /// What a run came to: every step in its order, and the text in the end.
 type Run = Result<(Vec<Step>, String), String>;
 
@@ -24,7 +27,7 @@ pub async fn check(engine: &Engine, subject: &Subject, checks: &mut Checks) {
         let Action { name, parameters: schema, .. } = action;
         let expected = "each is refused by the schema";
         checks.result(format!("{name}: wrong parameters are refused"), expected, misfits(schema));
-        let fitting = Value::Object(sample(schema, "text"));
+        let fitting = Value::Object(sample(schema, PEER));
         let fits = fitting.as_object().map_or(Ok(()), |map| check_parameters(schema, map, ""));
         if let Err(problem) = fits {
             // A schema can say what no sample can guess; then there is nothing to run.
@@ -35,10 +38,10 @@ pub async fn check(engine: &Engine, subject: &Subject, checks: &mut Checks) {
             continue;
         }
         for (replies, well) in [("succeeds", true), ("fails", false)] {
-            let run = run(&actions, subject, name, sample(schema, "text"), well).await;
+            let run = run(&actions, subject, name, sample(schema, PEER), well).await;
             // One that stores may go by what it stored.
             let same = subject.asks_for("store")
-                || run == self::run(&actions, subject, name, sample(schema, "text"), well).await;
+                || run == self::run(&actions, subject, name, sample(schema, PEER), well).await;
             let what = format!("{name}: it ends where every step {replies}");
             let expected = format!("it ends within {MAX_STEPS} steps, each of which it asks for");
             checks.result(what, expected, run.map(|(steps, text)| told(&steps, &text)));
@@ -133,16 +136,16 @@ fn refusal() -> Failure {
 fn context(parameters: Map<String, Value>) -> Context {
     let peer = |name: &str| Peer {
         pc: None,
-        address: format!("/home/ann/{name}@{name}"),
+        address: name.to_owned(),
         name: name.to_owned(),
-        cwd: format!("/home/ann/{name}"),
+        cwd: "/home/ann/api".to_owned(),
         harness: Some("demo".to_owned()),
     };
     Context {
         agent: peer("api"),
         state: State { native_session: Some("s1".to_owned()), ..State::default() },
         parameters,
-        peers: vec![peer("web"), peer("docs")],
+        peers: vec![peer(PEER), peer("docs")],
     }
 }
 
@@ -194,7 +197,7 @@ fn sample_value(schema: &Value, text: &str) -> Value {
 
 /// Tries parameters that must not fit, and says what is said of them.
 fn misfits(schema: &Value) -> Result<String, String> {
-    let good = sample(schema, "text");
+    let good = sample(schema, PEER);
     let mut wrong: Vec<Map<String, Value>> = Vec::new();
     let required = schema.get("required").and_then(Value::as_array);
     for name in required.into_iter().flatten().filter_map(Value::as_str) {

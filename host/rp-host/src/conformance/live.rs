@@ -59,7 +59,7 @@ pub async fn run(
     root: &StateRoot,
     subject: &Subject,
     wanted: &Wanted<'_>,
-    measured: &mut Vec<Measured>,
+    measured: &mut [Measured],
     checks: &mut Checks,
 ) -> Result<(), Problem> {
     note(
@@ -79,7 +79,7 @@ async fn in_daemon(
     daemon: &Daemon,
     subject: &Subject,
     wanted: &Wanted<'_>,
-    measured: &mut Vec<Measured>,
+    measured: &mut [Measured],
     checks: &mut Checks,
 ) -> Result<(), Problem> {
     daemon.install(subject).await?;

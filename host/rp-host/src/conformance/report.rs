@@ -5,7 +5,7 @@ use std::fmt::Display;
 use rp_protocol::component::Manifest;
 use serde::Serialize;
 
-use super::{Measured, Subject};
+use super::{Measured, Shown, Subject};
 use crate::render::{count, safe, table};
 
 /// Text from a component that is shown; the rest is left out.
@@ -149,15 +149,23 @@ impl Report {
 /// A row for each ability and what is known of it.
 fn matrix(measured: &[Measured]) -> String {
     let mut text = String::new();
-    for Measured { harness, recordings, abilities } in measured {
+    for (place, Measured { harness, recordings, abilities }) in measured.iter().enumerate() {
+        if place > 0 {
+            text.push('\n');
+        }
+        let told = |shown: &&Shown| shown.declared || shown.is_seen();
         let rows: Vec<Vec<String>> = abilities
             .iter()
+            .filter(told)
             .map(|shown| {
                 let declared = if shown.declared { "declared" } else { "·" };
-                vec![shown.ability.name(), declared.to_owned(), shown.in_words()]
+                vec![shown.ability.name(), declared.to_owned(), shown.in_words(*recordings)]
             })
             .collect();
-        let measured = format!("{harness}: measured in {}", count(*recordings, "recording"));
+        let measured = match recordings {
+            0 => format!("{harness}, measured"),
+            some => format!("{harness}, measured in {}", count(*some, "recording")),
+        };
         text.push_str(&table(&["ability", "adapter", &measured], &rows));
     }
     text
