@@ -1,9 +1,10 @@
 //! A live run: the real harness in a temporary folder, driven by a daemon of its own that knows
 //! nothing of the person's agents. The model it asks is the one the harness is set up for.
 
+mod daemon;
+
 use std::{
-    path::{Path, PathBuf},
-    process::Stdio,
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
@@ -11,12 +12,9 @@ use rp_protocol::session::{
     Ability, Answer, Command, Event, Prompt, Question, QuestionKind, Reply, Urgency,
 };
 use serde_json::{Map, Value};
-use tempfile::TempDir;
-use tokio::{
-    process::Child,
-    sync::{mpsc, oneshot},
-};
+use tokio::sync::{mpsc, oneshot};
 
+use self::daemon::Daemon;
 use super::{
     Measured, Shown, Subject,
     abilities::{Observer, denies, is_mesh_tool},
@@ -26,7 +24,6 @@ use super::{
 use crate::{
     api,
     client::Client,
-    files,
     output::note,
     paths::StateRoot,
     problem::{Problem, While},
@@ -35,9 +32,6 @@ use crate::{
 
 /// How long a harness may take for one thing that it is asked for.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// How long the daemon may take to start, and to end.
-const DAEMON: Duration = Duration::from_secs(60);
-
 /// The prompts. Each says what the model is to do in a way that leaves it little choice.
 const GREET: &str = "Reply with the single word: ready";
 const COUNT: &str =
@@ -115,82 +109,6 @@ async fn in_daemon(
                 agent.remove().await;
             }
             Err(problem) => checks.failed(what, "it becomes idle", problem),
-        }
-    }
-    Ok(())
-}
-
-/// A daemon whose state root vanishes with it.
-struct Daemon {
-    folder: TempDir,
-    client: Client,
-    child: Child,
-}
-
-impl Daemon {
-    async fn start(root: &StateRoot) -> Result<Self, Problem> {
-        // The path of a socket may have 107 bytes, so no long TMPDIR.
-        let folder = tempfile::Builder::new().prefix("rp-live-").tempdir_in("/tmp");
-        let folder = folder.doing("make a temporary folder")?;
-        let host = folder.path().join(".pi/remote/host");
-        bring_compiled(root, &host).doing("copy the compiled components")?;
-        let log = std::fs::File::create(folder.path().join("serve.log"));
-        let child = tokio::process::Command::new(std::env::current_exe().doing("find myself")?)
-            .arg("serve")
-            .env("REMOTE_PI_HOME", folder.path())
-            .current_dir(folder.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log.doing("write a temporary file")?)
-            // Ctrl-C at the terminal is for this command, which then ends the daemon in order.
-            .process_group(0)
-            .kill_on_drop(true)
-            .spawn()
-            .doing("start a daemon")?;
-        let client = Client::new(host.join("host.sock"));
-        let mut daemon = Daemon { folder, client, child };
-        let client = daemon.client.clone();
-        let ended = || !matches!(daemon.child.try_wait(), Ok(None));
-        if client.wait_until_up(DAEMON, ended).await {
-            return Ok(daemon);
-        }
-        let said = std::fs::read_to_string(daemon.folder.path().join("serve.log"));
-        let said = said.unwrap_or_default();
-        let last = said.lines().last().unwrap_or("it said nothing");
-        Err(Problem::failed(format!("a daemon for the test did not start: {last}")))
-    }
-
-    /// Puts the component that is tested in force, unless it is.
-    async fn install(&self, subject: &Subject) -> Result<(), Problem> {
-        let Some(archive) = subject.archive()? else { return Ok(()) };
-        let path = self.folder.path().join("subject.rpc");
-        std::fs::write(&path, archive).doing("write a temporary file")?;
-        let grant = Some(api::GrantChoice::All(api::All::All));
-        let add = api::AddComponent { path: path.display().to_string(), grant };
-        let added: api::Component = self.client.post("/v1/components", &add).await?;
-        match added.state.as_str() {
-            "ready" => Ok(()),
-            state => Err(Problem::failed(format!("{} is {state} when installed", added.id))),
-        }
-    }
-
-    async fn stop(mut self) {
-        let asked: Result<Value, Problem> = self.client.post("/v1/stop", &()).await;
-        if asked.is_ok() {
-            let _ = tokio::time::timeout(DAEMON, self.child.wait()).await;
-        }
-        let _ = self.child.kill().await;
-    }
-}
-
-/// Compiling everything that ships takes longer than all the rest.
-fn bring_compiled(root: &StateRoot, host: &Path) -> std::io::Result<()> {
-    let to = host.join("cache");
-    files::private_folder(&to)?;
-    if root.cache_key().exists() && root.cache().exists() {
-        std::fs::copy(root.cache_key(), host.join("cache.key"))?;
-        for entry in std::fs::read_dir(root.cache())?.flatten() {
-            std::fs::copy(entry.path(), to.join(entry.file_name()))?;
         }
     }
     Ok(())
