@@ -94,6 +94,7 @@ fn the_schema_knows_every_command() {
         .pointer("/properties/permissions/properties/command/properties/commands/items/enum")
         .unwrap();
     let mut commands = Command::NAMES.to_vec();
+    commands.retain(|command| *command != "answer");
     commands.push("ask");
     assert_eq!(*known, json!(commands));
 }

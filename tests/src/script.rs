@@ -15,6 +15,7 @@
 //! | `endless` | talks until nobody listens |
 //!
 //! A tool call ends a model call; the model call after the tool's result goes on behind it.
+//! What `rp-host component test --live` asks a model for in plain words is done, too.
 //! A message from the mesh is answered with `agent_send`, once; an answer is repeated and not
 //! answered. A script inside a message goes before that.
 
@@ -88,6 +89,9 @@ pub fn steps(text: &str) -> Result<Vec<Step>> {
         steps.splice(0..0, own);
     }
     if steps.is_empty() {
+        steps.extend(plainly_asked(&before));
+    }
+    if steps.is_empty() {
         steps.push(Step::Say("There was no script in that.".to_owned()));
     }
     Ok(steps)
@@ -97,6 +101,25 @@ pub fn steps(text: &str) -> Result<Vec<Step>> {
 pub fn call(steps: &[Step], done: usize) -> &[Step] {
     let is_tool = |step: &Step| matches!(step, Step::Tool { .. } | Step::Shell(_));
     steps.split_inclusive(is_tool).nth(done).unwrap_or_default()
+}
+
+/// What the conformance kit's prompts ask for.
+fn plainly_asked(text: &str) -> Vec<Step> {
+    let say = |text: &str| Step::Say(text.to_owned());
+    let quoted = || text.split('`').nth(1).unwrap_or_default().to_owned();
+    let last_word = || say(text.trim().rsplit(' ').next().unwrap_or_default());
+    if text.starts_with("Write the numbers from 1 to ") {
+        vec![Step::Endless]
+    } else if text.starts_with("Call the tool list_peers once") {
+        let call = Step::Tool { name: "list_peers".to_owned(), arguments: "{}".to_owned() };
+        vec![call, last_word()]
+    } else if text.starts_with("Run the shell command `") {
+        vec![Step::Shell(quoted()), last_word()]
+    } else if text.starts_with("Reply with the single word: ") {
+        vec![last_word()]
+    } else {
+        Vec::new()
+    }
 }
 
 fn script_in(text: &str) -> Option<&str> {

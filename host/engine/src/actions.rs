@@ -50,6 +50,11 @@ impl Actions {
         &self.loaded.imports
     }
 
+    /// The most memory that any of its instances has had, in bytes.
+    pub fn most_memory(&self) -> usize {
+        self.loaded.most.bytes()
+    }
+
     /// The actions it has; asked once, when it was loaded.
     pub fn list(&self) -> &[Action] {
         &self.list

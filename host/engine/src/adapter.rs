@@ -57,6 +57,11 @@ impl Adapter {
         &self.loaded.imports
     }
 
+    /// The most memory that any of its instances has had, in bytes.
+    pub fn most_memory(&self) -> usize {
+        self.loaded.most.bytes()
+    }
+
     /// What to start for this request. The inner error is the adapter's own refusal.
     pub async fn launch(
         &self,

@@ -11,7 +11,7 @@ use crate::{
     engine::Shared,
     error::Bounds,
     host::Host,
-    limits::{LimitReached, ticks},
+    limits::{LimitReached, MostMemory, ticks},
     log::ComponentLog,
 };
 
@@ -24,6 +24,8 @@ pub(crate) struct Loaded<P> {
     pub(crate) storage: Arc<dyn KeyValue>,
     /// Bytes of memory of one instance.
     pub(crate) memory: usize,
+    /// The most that any instance has had.
+    pub(crate) most: MostMemory,
 }
 
 impl<P> Loaded<P> {
@@ -31,7 +33,8 @@ impl<P> Loaded<P> {
     /// names the instance in its log.
     pub(crate) fn store(&self, session: &str, output: usize) -> Store<Host> {
         let storage = Arc::clone(&self.storage);
-        let host = Host::new(Arc::clone(&self.log), session, storage, self.memory);
+        let host =
+            Host::new(Arc::clone(&self.log), session, storage, self.memory, self.most.clone());
         let mut store = host.into_store(&self.shared.wasmtime, output);
         store.epoch_deadline_callback(|mut store| {
             let host = store.data_mut();

@@ -14,6 +14,7 @@ use crate::{
     cache::Cache,
     call::Loaded,
     host::{self, Host},
+    limits::MostMemory,
     log::Logs,
     preflight,
     ticker::Ticker,
@@ -177,7 +178,8 @@ impl Shared {
         let pre = typed(pre).map_err(|error| world.wrong(format!("{error:#}")))?;
         let log = self.logs.component(&code.id);
         let memory = code.memory.unwrap_or(memory);
-        Ok(Loaded { shared: Arc::clone(self), pre, imports, log, storage, memory })
+        let most = MostMemory::default();
+        Ok(Loaded { shared: Arc::clone(self), pre, imports, log, storage, memory, most })
     }
 
     /// Everything up to the first instance: check, compile, check the world, link.

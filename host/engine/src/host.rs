@@ -13,7 +13,7 @@ use crate::{
         Imports,
         rp::plugin::{log, store},
     },
-    limits::Meter,
+    limits::{Meter, MostMemory},
     log::{ComponentLog, Level, message},
     stdio::LineStream,
     store::{KeyValue, StoreFailure},
@@ -40,6 +40,7 @@ impl Host {
         session: &str,
         storage: Arc<dyn KeyValue>,
         memory: usize,
+        most: MostMemory,
     ) -> Self {
         let session: Arc<str> = session.into();
         let stream = |level| LineStream::new(Arc::clone(&log), Arc::clone(&session), level);
@@ -53,7 +54,7 @@ impl Host {
             .allow_ip_name_lookup(false)
             .build();
         Host {
-            meter: Meter::new(memory),
+            meter: Meter::new(memory, most),
             ticks_left: 0,
             first_tick: None,
             log,

@@ -42,4 +42,4 @@ pub use error::{CallError, LoadError};
 pub use limits::Limits;
 pub use policy::{Policy, Trial};
 pub use store::{KeyValue, NoStore, StoreFailure};
-pub use world::check_world_version;
+pub use world::{check_world_version, interface_version};

@@ -1,6 +1,12 @@
 //! What a component may use, and the meter that holds it to its memory.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use wasmtime::{ResourceLimiter, Result};
 
@@ -94,12 +100,23 @@ pub(crate) enum LimitReached {
     Output,
 }
 
+/// The most memory that any instance of a component has had, in bytes. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct MostMemory(Arc<AtomicUsize>);
+
+impl MostMemory {
+    pub(crate) fn bytes(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// Counts the memory of one store: the sum over all its memories, not each by itself.
 #[derive(Debug)]
 pub(crate) struct Meter {
     limit: usize,
     memory: Growth,
     table: Growth,
+    most: MostMemory,
 }
 
 /// What is in use, and the last step, in case it has to be taken back.
@@ -128,8 +145,8 @@ impl Growth {
 }
 
 impl Meter {
-    pub(crate) fn new(limit: usize) -> Self {
-        Meter { limit, memory: Growth::default(), table: Growth::default() }
+    pub(crate) fn new(limit: usize, most: MostMemory) -> Self {
+        Meter { limit, memory: Growth::default(), table: Growth::default(), most }
     }
 }
 
@@ -137,7 +154,10 @@ impl ResourceLimiter for Meter {
     fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> Result<bool> {
         let limit = self.limit;
         match self.memory.grow(current, desired, limit) {
-            Ok(()) => Ok(true),
+            Ok(()) => {
+                self.most.0.fetch_max(self.memory.used, Ordering::Relaxed);
+                Ok(true)
+            }
             Err(wanted) => Err(LimitReached::Memory { wanted, limit }.into()),
         }
     }
@@ -180,7 +200,7 @@ mod tests {
 
     #[test]
     fn memories_are_counted_together() {
-        let mut meter = Meter::new(100);
+        let mut meter = Meter::new(100, MostMemory::default());
         assert!(meter.memory_growing(0, 60, None).unwrap());
         assert!(meter.memory_growing(0, 40, None).unwrap());
         let error = meter.memory_growing(40, 41, None).unwrap_err();
@@ -189,7 +209,7 @@ mod tests {
 
     #[test]
     fn growth_that_failed_is_given_back() {
-        let mut meter = Meter::new(100);
+        let mut meter = Meter::new(100, MostMemory::default());
         assert!(meter.memory_growing(0, 100, None).unwrap());
         meter.memory_grow_failed(LimitReached::Output.into()).unwrap();
         assert!(meter.memory_growing(0, 100, None).unwrap());

@@ -19,7 +19,7 @@ use crate::{
     engine::Shared,
     error::Bounds,
     host::Host,
-    limits::{LimitReached, Limits},
+    limits::{LimitReached, Limits, MostMemory},
     log::ComponentLog,
     store::Overlay,
 };
@@ -51,7 +51,8 @@ impl Policy {
         memory: usize,
     ) -> Result<Self, LoadError> {
         let may_wait = imports.iter().any(|name| name.starts_with("wasi:"));
-        let maker = Maker { shared, pre, may_wait, log, storage, settings, memory };
+        let most = MostMemory::default();
+        let maker = Maker { shared, pre, may_wait, log, storage, settings, memory, most };
         let (warm, wants) = maker.make(Arc::clone(&maker.storage))?;
         let wants = wants.map_err(LoadError::Settings)?;
         let state = State { warm: Some(warm), budget: Budget::new(), last_error: String::new() };
@@ -66,6 +67,11 @@ impl Policy {
     /// The interfaces it imports, with their versions.
     pub fn imports(&self) -> &[String] {
         &self.imports
+    }
+
+    /// The most memory that any of its instances has had, in bytes.
+    pub fn most_memory(&self) -> usize {
+        self.maker.most.bytes()
     }
 
     /// The policy asked to see bodies.
@@ -204,6 +210,7 @@ struct Maker {
     storage: Arc<dyn KeyValue>,
     settings: String,
     memory: usize,
+    most: MostMemory,
 }
 
 impl Maker {
@@ -213,7 +220,7 @@ impl Maker {
         storage: Arc<dyn KeyValue>,
     ) -> Result<(Warm, Result<wit::Wants, String>), CallError> {
         let limits = &self.shared.limits;
-        let host = Host::new(Arc::clone(&self.log), "", storage, self.memory);
+        let host = Host::new(Arc::clone(&self.log), "", storage, self.memory, self.most.clone());
         let output = limits.policy_body.saturating_add(limits.policy_text);
         let mut store = host.into_store(&self.shared.wasmtime, output);
         let limit = limits.policy_call;

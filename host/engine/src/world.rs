@@ -8,6 +8,11 @@ use crate::error::LoadError;
 /// The version of every package in `wit/` that this program was built with.
 const KNOWN: Version = Version { major: 0, minor: 1, patch: 0 };
 
+/// The version of the interfaces that components of this program are built for.
+pub fn interface_version() -> String {
+    KNOWN.to_string()
+}
+
 /// A world: what a component of it may import and must export.
 pub(crate) struct World {
     /// What a component of it is, with its article.

@@ -209,7 +209,7 @@ fn the_rules_of_the_machine_are_read_or_nothing_runs() {
     assert_eq!(
         load("forbidden_permissions = [\"fly\"]").unwrap_err().to_string(),
         format!(
-            "{by}: there is no permission \"fly\"\nhint: the permissions are run, env, store, bodies, send, command"
+            "{by}: there is no permission \"fly\"\nhint: the permissions are run, env, store, bodies, rewrite, redirect, send, command"
         )
     );
     assert!(load("forbid = 1").unwrap_err().to_string().ends_with(

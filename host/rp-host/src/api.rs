@@ -5,7 +5,7 @@
 
 use rp_protocol::{
     actions,
-    session::{Command, Event, HarnessDescription, Question},
+    session::{Ability, Command, Event, HarnessDescription, Question},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -354,6 +354,9 @@ pub struct Harness {
     /// What the program printed as its version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
+    /// What `component test` saw of it on this machine; absent where it was not tested.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measured: Option<Vec<Ability>>,
 }
 
 /// `GET /v1/harnesses`.

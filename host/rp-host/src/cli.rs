@@ -477,6 +477,8 @@ is reported, and the last good one stays in force.")]
         #[arg(long, value_enum, default_value_t = Language::Rust)]
         lang: Language,
     },
+    /// Check a component as its author should: what the host and a person rely on
+    Test(TestComponent),
     /// Make one file of a component's folder, or a component of a core module
     #[command(after_help = "\
 Examples:
@@ -508,6 +510,40 @@ pub struct AddComponent {
     /// Grant everything it asks for
     #[arg(long)]
     pub yes: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+It is loaded as the host loads it, with the same limits, and needs no daemon. Checked are the
+manifest, its first calls, that the same input gives the same, and that rubbish does it no harm;
+of a policy what it decides about every sort of message and how fast; of actions their parameters
+and their steps; of an adapter that every command is settled, and what its recordings show.
+
+An adapter's recordings are in the folder `transcripts` beside component.toml. What they show of
+each ability that the adapter declares is listed; --live asks the installed harness itself.
+
+Examples:
+  rp-host component test .                  the project in this folder, after it was built
+  rp-host component test my-policy.rpc      an archive
+  rp-host component test guarded            one that is installed or ships
+  rp-host component test codex --live       also with the real Codex, which costs tokens
+
+Exit code 1 if anything failed.")]
+pub struct TestComponent {
+    /// A folder with component.toml and component.wasm, an archive, or an id
+    pub component: String,
+    /// The folder of an adapter's recordings [default: transcripts in its folder]
+    #[arg(long, value_name = "FOLDER")]
+    pub transcripts: Option<std::path::PathBuf>,
+    /// Also run the harness itself in a temporary folder; this uses your account with its model
+    #[arg(long)]
+    pub live: bool,
+    /// Of the harnesses that an adapter drives, run only this one
+    #[arg(long, requires = "live")]
+    pub harness: Option<String>,
+    /// The adapter's settings for the live run, a JSON object
+    #[arg(long, value_name = "JSON", requires = "live")]
+    pub settings: Option<String>,
 }
 
 /// What a component can be.

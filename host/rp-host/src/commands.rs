@@ -22,6 +22,7 @@ mod actions;
 pub mod agents;
 mod author;
 mod components;
+mod conformance;
 mod doctor;
 mod harnesses;
 mod machine;

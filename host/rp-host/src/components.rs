@@ -28,7 +28,8 @@ use tokio::sync::{Mutex, watch};
 
 pub use self::chain::{Chain, ChainSettings, Link, Rehearsal};
 pub use self::changes::Choice;
-pub use self::loading::compile;
+pub use self::loading::{cache_key, check_programs, code, compile};
+pub use self::storage::QUOTA as STORE_QUOTA;
 use self::{
     loading::{Loaded, Loader},
     watching::Seen,
@@ -545,7 +546,7 @@ fn program(permit: &Permit, settings: &AgentSettings) -> Option<String> {
 }
 
 /// The component that ships under an id.
-fn what_ships(id: &ComponentId) -> Option<&'static Embedded> {
+pub fn what_ships(id: &ComponentId) -> Option<&'static Embedded> {
     let is_it = |embedded: &&Embedded| {
         Manifest::parse(embedded.manifest).is_ok_and(|manifest| manifest.id == *id)
     };

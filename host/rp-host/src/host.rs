@@ -34,6 +34,7 @@ mod messages;
 mod policies;
 mod questions;
 
+pub use actions::{check_parameters, permit_step};
 pub use agents::EventsFrom;
 pub use live::LIVE;
 
@@ -306,6 +307,7 @@ impl Host {
             api::Harness {
                 description: adapter.describe().clone(),
                 installed: program.map(|path| path.display().to_string()),
+                measured: None,
                 version,
             }
         });

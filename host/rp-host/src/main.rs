@@ -9,6 +9,7 @@ mod client;
 mod commands;
 mod components;
 mod config;
+mod conformance;
 mod control;
 mod demo_agent;
 mod embedded;

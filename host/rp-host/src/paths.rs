@@ -83,6 +83,11 @@ impl StateRoot {
         self.host().join("components.in-force")
     }
 
+    /// What tests of adapters saw.
+    pub fn conformance(&self) -> PathBuf {
+        self.host().join("conformance.json")
+    }
+
     /// What was granted to components.
     pub fn grants(&self) -> PathBuf {
         self.host().join("grants.toml")

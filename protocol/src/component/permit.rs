@@ -121,7 +121,7 @@ mod tests {
         let refusal = |text: &str| text.parse::<Permit>().unwrap_err().to_string();
         assert_eq!(
             refusal("fly"),
-            "there is no permission \"fly\"\nhint: the permissions are run, env, store, bodies, send, command"
+            "there is no permission \"fly\"\nhint: the permissions are run, env, store, bodies, rewrite, redirect, send, command"
         );
         assert_eq!(
             refusal("store=a"),

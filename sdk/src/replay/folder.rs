@@ -4,11 +4,13 @@ use std::path::Path;
 
 use super::golden;
 use super::recording::{Case, Line, cases, read};
-use super::run::{Recording, Translator, replay};
+use super::run::{Recording, Translator, replay_of};
 use crate::Adapter;
 
 /// Replays every recording in a folder and compares what the adapter does with the file of the
-/// same name in `golden`. Gives what is wrong, in words: nothing if all is well.
+/// same name in `golden`, and what the adapter was told with `sessions.jsonl` beside the recordings,
+/// from which `rp-host component test` replays them. Gives what is wrong, in words: nothing if all is
+/// well.
 pub fn replay_folder<A: Adapter, T: Translator>(
     recordings: &Path,
     golden: &Path,
@@ -19,6 +21,7 @@ pub fn replay_folder<A: Adapter, T: Translator>(
         Err(error) => return vec![error],
     };
     let mut wrong = Vec::new();
+    let mut sessions = String::new();
     for (name, case) in cases {
         let lines = match read(&recordings.join(format!("{name}.jsonl"))) {
             Ok(lines) => lines,
@@ -27,9 +30,11 @@ pub fn replay_folder<A: Adapter, T: Translator>(
                 continue;
             }
         };
-        let replay = replay::<A, T>(&case, prepare(&case, lines));
+        let replay = replay_of::<A, T>(&case, prepare(&case, lines.clone()), &lines);
+        sessions.push_str(&replay.calls.to_line(&name));
         wrong.extend(golden::compare(&golden.join(format!("{name}.txt")), &replay.text).err());
         wrong.extend(replay.problems.iter().map(|problem| format!("{name}: {problem}")));
     }
+    wrong.extend(golden::compare(&recordings.join("sessions.jsonl"), &sessions).err());
     wrong
 }

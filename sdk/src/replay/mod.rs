@@ -17,6 +17,7 @@ pub mod golden;
 mod recording;
 mod render;
 mod run;
+mod sessions;
 
 pub use folder::replay_folder;
 pub use recording::{Case, Direction, Line, cases, read};

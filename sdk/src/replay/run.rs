@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::check::Check;
 use super::recording::{Case, Direction, Line};
 use super::render;
+use super::sessions::Calls;
 use crate::Adapter;
 use crate::interface::{Command, Effect, LaunchRequest};
 
@@ -51,6 +52,7 @@ pub struct Replay {
     pub text: String,
     /// Promises of the adapter that were broken, in words.
     pub problems: Vec<String>,
+    pub(super) calls: Calls,
 }
 
 /// A recording, made ready for an adapter.
@@ -67,8 +69,18 @@ pub struct Recording<T> {
 /// Feeds a recording to a new session of the adapter, from its start to the exit that `case`
 /// tells of.
 pub fn replay<A: Adapter, T: Translator>(case: &Case, recording: Recording<T>) -> Replay {
+    replay_of::<A, T>(case, recording, &[])
+}
+
+/// The same, where it is known how the lines stand in the file.
+pub(super) fn replay_of<A: Adapter, T: Translator>(
+    case: &Case,
+    recording: Recording<T>,
+    recorded: &[Line],
+) -> Replay {
     let Recording { request, lines, translator } = recording;
     let mut player = Player {
+        calls: Calls::new(&request, recorded),
         adapter: A::new(request),
         translator: &translator,
         text: String::new(),
@@ -88,7 +100,7 @@ pub fn replay<A: Adapter, T: Translator>(case: &Case, recording: Recording<T>) -
     player.check.exiting();
     player.aloud(&render::exit(&exit));
     player.check.finish();
-    Replay { text: player.text, problems: player.check.problems }
+    Replay { text: player.text, problems: player.check.problems, calls: player.calls }
 }
 
 struct Player<'a, A> {
@@ -96,6 +108,7 @@ struct Player<'a, A> {
     translator: &'a dyn Translator,
     text: String,
     check: Check,
+    calls: Calls,
     /// Milliseconds since the start.
     now: u64,
     /// How much later than recorded everything happens.
@@ -123,6 +136,7 @@ impl<A: Adapter> Player<'_, A> {
                 Direction::In => self.input(&line.line),
                 Direction::Out => self.output(&line.line),
                 Direction::Err => {
+                    self.calls.line("err", &line.line);
                     self.adapter.diagnostics(&line.line);
                     self.quietly("err");
                 }
@@ -145,6 +159,7 @@ impl<A: Adapter> Player<'_, A> {
         while let Some(at) = self.alarm.filter(|at| *at <= until) {
             self.now = at;
             self.alarm = None;
+            self.calls.wake();
             self.adapter.wake();
             self.quietly("wake");
         }
@@ -166,12 +181,14 @@ impl<A: Adapter> Player<'_, A> {
         self.commands += 1;
         let what = render::command(self.commands, &command);
         self.check.command(self.commands, &command);
+        self.calls.command(&command);
         self.adapter.command(self.commands, command);
         self.aloud(&what);
     }
 
     fn output(&mut self, line: &str) {
         let line = self.with_our_ids(line);
+        self.calls.line("out", &line);
         self.adapter.output(line.as_bytes());
         self.quietly(&render::output(&line));
     }

@@ -18,6 +18,7 @@ pub async fn show(host: &Host, arguments: &[&str]) -> String {
 }
 
 /// Several, one after the other.
+#[allow(dead_code, reason = "not every test shows several")]
 pub async fn transcript(host: &Host, commands: &[&[&str]]) -> String {
     let mut text = String::new();
     for command in commands {

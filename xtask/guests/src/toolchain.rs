@@ -6,6 +6,7 @@
 
 use std::{
     env,
+    ffi::OsString,
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -65,6 +66,24 @@ impl Toolchain {
                 .arg("-Zbuild-std=std,panic_abort");
         }
         command
+    }
+
+    /// What `cargo build --target wasm32-unknown-unknown` needs in its environment to use this.
+    pub fn environment(&self) -> Vec<(&'static str, OsString)> {
+        let mut variables = vec![("RUSTC", self.rustc.clone().into())];
+        if let Some(folder) = self.cargo.parent().filter(|folder| folder.is_absolute()) {
+            let path = env::var_os("PATH").unwrap_or_default();
+            let folders = std::iter::once(folder.to_owned()).chain(env::split_paths(&path));
+            variables.extend(env::join_paths(folders).ok().map(|path| ("PATH", path)));
+        }
+        if let Library::FromSources { linker } = &self.library {
+            variables.extend([
+                ("RUSTC_BOOTSTRAP", "1".into()),
+                ("CARGO_UNSTABLE_BUILD_STD", "std,panic_abort".into()),
+                ("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", linker.clone().into()),
+            ]);
+        }
+        variables
     }
 
     /// One line that says which compiler is used and where its library comes from.
@@ -216,6 +235,8 @@ mod tests {
         };
         let command = toolchain.cargo_build(Path::new("/"));
         assert!(command.get_args().any(|argument| argument == "-Zbuild-std=std,panic_abort"));
+        let names: Vec<_> = toolchain.environment().into_iter().map(|(name, _)| name).collect();
+        assert!(names.contains(&"CARGO_UNSTABLE_BUILD_STD") && names.contains(&"PATH"));
         assert_eq!(
             toolchain.summary(),
             "/usr/bin/rustc building the library from its sources, linker /usr/bin/wasm-ld"

@@ -23,6 +23,7 @@ impl Asking<'_> {
             Component::New { kind, folder, lang } => {
                 return self.new_component(kind, &folder, lang);
             }
+            Component::Test(test) => return self.test(test).await,
             Component::Pack { input, output, key } => {
                 return self.pack(&input, output.as_deref(), key.as_deref());
             }
@@ -68,7 +69,10 @@ impl Asking<'_> {
             Component::Enable { id } => self.tell(&client, &id, "/enable").await,
             Component::Disable { id } => self.tell(&client, &id, "/disable").await,
             Component::Dev { folder, yes } => self.develop(&client, &folder, yes).await,
-            Component::New { .. } | Component::Pack { .. } | Component::Logs { .. } => Ok(()),
+            Component::New { .. }
+            | Component::Pack { .. }
+            | Component::Logs { .. }
+            | Component::Test(_) => Ok(()),
         }
     }
 

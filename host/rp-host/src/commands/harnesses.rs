@@ -6,6 +6,7 @@ use super::Asking;
 use crate::{
     api,
     client::Client,
+    conformance,
     problem::Problem,
     render::{safe, table},
 };
@@ -13,7 +14,10 @@ use crate::{
 impl Asking<'_> {
     pub(super) async fn harnesses(&self, abilities: bool) -> Result<(), Problem> {
         let client = self.daemon_running().await?;
-        let listing = self.ask_harnesses(&client).await?;
+        let mut listing = self.ask_harnesses(&client).await?;
+        if abilities {
+            self.add_measured(&client, &mut listing).await?;
+        }
         self.show(&listing, |listing| {
             if abilities {
                 return matrix(&listing.harnesses);
@@ -21,6 +25,25 @@ impl Asking<'_> {
             let rows: Vec<_> = listing.harnesses.iter().map(row).collect();
             table(&["harness", "version", "tested with", "about"], &rows)
         })
+    }
+
+    /// What tests saw of the very components that are in force.
+    async fn add_measured(
+        &self,
+        client: &Client,
+        listing: &mut api::Harnesses,
+    ) -> Result<(), Problem> {
+        let kept = conformance::kept(self.root);
+        let components: api::Components = client.get("/v1/components").await?;
+        let tested = components.components.iter().filter_map(|c| kept.get(&c.sha256)).flatten();
+        for measured in tested {
+            let is_it = |harness: &&mut api::Harness| harness.description.name == measured.harness;
+            if let Some(harness) = listing.harnesses.iter_mut().find(is_it) {
+                let seen = measured.abilities.iter().filter(|shown| shown.is_seen());
+                harness.measured = Some(seen.map(|shown| shown.ability).collect());
+            }
+        }
+        Ok(())
     }
 
     pub(super) async fn ask_harnesses(&self, client: &Client) -> Result<api::Harnesses, Problem> {
@@ -66,11 +89,22 @@ fn matrix(harnesses: &[api::Harness]) -> String {
         .into_iter()
         .map(|ability| {
             let cells = harnesses.iter().map(|harness| {
-                let can = harness.description.abilities.contains(&ability);
-                if can { "yes".to_owned() } else { "·".to_owned() }
+                let declared = harness.description.abilities.contains(&ability);
+                let seen = harness.measured.as_ref().is_some_and(|seen| seen.contains(&ability));
+                let cell = match (declared, seen) {
+                    (true, true) => "seen",
+                    (true, false) => "yes",
+                    (false, true) => "seen, not declared",
+                    (false, false) => "·",
+                };
+                cell.to_owned()
             });
             std::iter::once(ability.name()).chain(cells).collect()
         })
         .collect();
-    table(&header, &rows)
+    let mut text = table(&header, &rows);
+    if harnesses.iter().any(|harness| harness.measured.is_some()) {
+        text.push_str("\nyes: its adapter says so; seen: so has `rp-host component test`\n");
+    }
+    text
 }

@@ -92,10 +92,7 @@ impl Loader {
         settings: &str,
     ) -> Result<Loaded, Problem> {
         let id = manifest.id.as_str();
-        let mut code = Code::new(id, wasm);
-        if let Some(mib) = manifest.memory_mib {
-            code = code.with_memory((mib as usize) << 20);
-        }
+        let code = code(manifest, wasm);
         let loading = format!("load the component {id}");
         check_world_version(&manifest.world.to_string()).doing(&loading)?;
         match manifest.kind {
@@ -137,12 +134,21 @@ impl Loader {
     }
 }
 
+/// Code with the memory that its manifest asks for.
+pub fn code(manifest: &Manifest, wasm: Arc<[u8]>) -> Code {
+    let code = Code::new(manifest.id.as_str(), wasm);
+    match manifest.memory_mib {
+        Some(mib) => code.with_memory((mib as usize) << 20),
+        None => code,
+    }
+}
+
 fn has(permits: &[Permit], name: &str) -> bool {
     permits.iter().any(|permit| permit.name() == name)
 }
 
 /// What an adapter says it starts must be what its manifest asks to start.
-fn check_programs(manifest: &Manifest, adapters: &[Adapter]) -> Result<(), String> {
+pub fn check_programs(manifest: &Manifest, adapters: &[Adapter]) -> Result<(), String> {
     let permits = manifest.permits();
     let asks = |program: &str| {
         permits.iter().any(|permit| permit.name() == "run" && permit.value() == Some(program))
@@ -207,7 +213,7 @@ fn engine(root: &StateRoot) -> Result<Engine, Problem> {
 }
 
 /// The secret that compiled components are checked with; made when there is none.
-fn cache_key(root: &StateRoot) -> Result<[u8; 32], Problem> {
+pub fn cache_key(root: &StateRoot) -> Result<[u8; 32], Problem> {
     let path = root.cache_key();
     if let Ok(bytes) = std::fs::read(&path)
         && let Ok(key) = <[u8; 32]>::try_from(bytes)

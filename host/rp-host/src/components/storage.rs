@@ -17,7 +17,7 @@ use rp_store::{Database, StoreError};
 const VALUES: TableDefinition<(&str, &str), &[u8]> = TableDefinition::new("component_values");
 
 /// Keys and values of one component together, in bytes.
-const QUOTA: usize = 1 << 20;
+pub const QUOTA: usize = 1 << 20;
 
 /// The storage of one component.
 pub struct Storage {

@@ -20,6 +20,7 @@ use rp_protocol::actions::{Context, MAX_STEPS, Peer, Progress, Step};
 use serde_json::Value;
 
 use self::{offered::Offered, steps::Doer};
+pub use self::{parameters::check as check_parameters, permits::allow as permit_step};
 use super::{Host, agent_id, agents::problem};
 use crate::{api, problem::Problem, registry::Entry};
 

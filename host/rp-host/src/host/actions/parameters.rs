@@ -17,11 +17,7 @@ const TOLD: usize = 10;
 
 /// Checks parameters; the problem names every one that does not fit, and `lists` says where they
 /// are listed.
-pub(super) fn check(
-    schema: &Value,
-    parameters: &Map<String, Value>,
-    lists: &str,
-) -> Result<(), Problem> {
+pub fn check(schema: &Value, parameters: &Map<String, Value>, lists: &str) -> Result<(), Problem> {
     // The engine of these patterns takes no longer than their text is long.
     let options = jsonschema::options().with_pattern_options(PatternOptions::regex());
     let validator = options.offline().build(schema).doing("read the action's parameters")?;

@@ -7,7 +7,7 @@ use rp_protocol::{
 };
 
 /// Whether a component with these permits may have this step done; else the reply to the step.
-pub(super) fn allow(component: &str, permits: &[Permit], step: &Step) -> Result<(), Failure> {
+pub fn allow(component: &str, permits: &[Permit], step: &Step) -> Result<(), Failure> {
     let missing = match step {
         Step::Notify { .. } => return Ok(()),
         Step::Command { command } => missing_command(permits, command.name()),
