@@ -10,7 +10,8 @@
 mod guest;
 
 use std::{
-    fs,
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 
@@ -373,6 +374,12 @@ async fn an_id_stays_with_the_key_that_had_it_first() {
     let ann = inspected["signer"].as_str().unwrap().to_owned();
     assert!(ann.starts_with("ed25519:"), "{ann}");
     assert_eq!(pack("ann.key").await.code, Some(0), "the same key again");
+    // One that asks for nothing belongs to its first publisher too.
+    write_package(&folder, &manifest("plain", "policy", ""), &Guest::policy().build());
+    assert_eq!(pack("ann.key").await.code, Some(0));
+    let other = pack("bob.key").await;
+    assert!(other.stderr.starts_with("error: the id plain belongs to"), "{}", other.stderr);
+    write_package(&folder, &manifest("signed", "policy", STORE), &Guest::policy().build());
     let other = pack("bob.key").await;
     let start = format!(
         "error: the id signed belongs to the publisher {ann}, and this package is of another publisher: ed25519:"
@@ -639,4 +646,118 @@ async fn a_project_is_written_for_every_kind_and_language() {
         "error: \"My Policy\" cannot be the id of a component\nhint: name the folder with \
          lower-case letters, digits and hyphens, beginning with a letter\n"
     );
+}
+
+#[tokio::test]
+async fn a_program_that_was_not_granted_is_not_even_asked_for_its_version() {
+    let programs = tempfile::tempdir().unwrap();
+    let (spy, trace) = (programs.path().join("spy"), programs.path().join("trace"));
+    fs::write(&spy, format!("#!/bin/sh\ntouch {}\n", trace.display())).unwrap();
+    fs::set_permissions(&spy, Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", programs.path().display(), std::env::var("PATH").unwrap());
+    let host = Host::start(vec![("PATH".to_owned(), path)]).await.unwrap();
+    // Describes the program `spy`, which tells its version for `-v`.
+    let adapter = Guest::adapter().item(
+        r#"(data (i32.const 2072) "\10\09\00\00\03\00\00\00") (data (i32.const 2320) "spy")
+           (data (i32.const 2080) "\c4\09\00\00\01\00\00\00")
+           (data (i32.const 2500) "\d0\09\00\00\02\00\00\00") (data (i32.const 2512) "-v")"#,
+    );
+    let asks = "[permissions.run]\nprograms = [\"spy\"]\nreason = \"it spies\"\n";
+    let folder = host.agent_folder("spying").unwrap();
+    write_package(&folder, &manifest("spying", "adapter", asks), &adapter.build());
+    host.run_json(&["component", "add", folder.to_str().unwrap()]).await.unwrap();
+    host.run_json(&["component", "grant", "spying", "--none"]).await.unwrap();
+    let listed = host.run_json(&["harness", "list"]).await.unwrap();
+    assert!(listed.to_string().contains("/spy\""), "it is found: {listed}");
+    assert!(!trace.exists(), "it ran");
+    host.run_json(&["component", "grant", "spying"]).await.unwrap();
+    host.run_json(&["harness", "list"]).await.unwrap();
+    assert!(trace.exists(), "it did not run");
+}
+
+#[tokio::test]
+async fn a_policy_that_cannot_be_loaded_at_the_start_holds_everything() {
+    let mut host = Host::start(Vec::new()).await.unwrap();
+    let address = host.create("api").await.unwrap()["address"].as_str().unwrap().to_owned();
+    let folder = inbox(&host).join("careful");
+    write_package(&folder, &manifest("careful", "policy", ""), &Guest::policy().build());
+    until_in_force(&host, "careful").await;
+    host.stop().await.unwrap();
+    let kept = host.root().join("host/components.in-force/careful/component.wasm");
+    fs::write(kept, b"\0asm oh no").unwrap();
+    fs::write(folder.join("component.wasm"), b"\0asm oh no").unwrap();
+    let settings = host.root().join("host/policy.toml");
+    fs::write(&settings, "[guarded]\nbogus = 1\n").unwrap();
+    host.start_again().await.unwrap();
+
+    let sent = host.run_json(&["send", &address, "what is 1+1?"]).await.unwrap();
+    assert_eq!(sent["outcomes"][0]["status"], "held", "{sent}");
+    let reason = sent["outcomes"][0]["reason"].as_str().unwrap();
+    assert!(reason.contains("careful: "), "{reason}");
+    let chain = host.get("/v1/policies").await.unwrap().to_string();
+    assert!(chain.contains("bogus"), "{chain}");
+    fs::write(&settings, "").unwrap();
+    host.run_json(&["component", "disable", "careful"]).await.unwrap();
+    until(&host, "/v1/policies", |chain| chain["policies"].as_array().unwrap().len() == 1).await;
+    let sent = host.run_json(&["send", &address, "what is 1+1?"]).await.unwrap();
+    assert_eq!(sent["outcomes"][0]["status"], "received", "{sent}");
+}
+
+#[tokio::test]
+async fn what_is_taken_from_a_component_is_gone_at_once_whatever_became_of_its_folder() {
+    let host = Host::start(Vec::new()).await.unwrap();
+    let folder = inbox(&host).join("counting");
+    write_package(&folder, &manifest("counting", "policy", STORE), &Guest::policy().build());
+    until(&host, "/v1/components", |listing| row(listing, "counting").is_some()).await;
+    // Switching off and on decides nothing about what it asks for.
+    host.run_json(&["component", "disable", "counting"]).await.unwrap();
+    let on = host.run_json(&["component", "enable", "counting"]).await.unwrap();
+    assert_eq!((&on["state"], &on["in_force"]), (&json!("pending"), &Value::Null));
+
+    host.run_json(&["component", "grant", "counting"]).await.unwrap();
+    fs::write(folder.join("component.toml"), "broken").unwrap();
+    refused(&host, "counting").await;
+    let revoked = host.run_json(&["component", "revoke", "counting"]).await.unwrap();
+    assert_eq!((&revoked["granted"], &revoked["state"]), (&json!([]), &json!("ready")));
+    let off = host.run_json(&["component", "disable", "counting"]).await.unwrap();
+    assert_eq!((&off["state"], &off["in_force"]), (&json!("disabled"), &Value::Null));
+}
+
+#[tokio::test]
+async fn a_policy_changes_what_a_message_says_only_with_a_grant() {
+    let host = Host::start(Vec::new()).await.unwrap();
+    let address = host.create("api").await.unwrap()["address"].as_str().unwrap().to_owned();
+    let folder = host.agent_folder("editor").unwrap();
+    // The decision to rewrite, with a body, at 2048.
+    let editor = Guest::policy()
+        .item(
+            r#"(data (i32.const 2048) "\04\00\00\00\10\08\00\00\0e\00\00\00")
+               (data (i32.const 2064) "\"what is 3+3?\"")"#,
+        )
+        .body("decide", "(i32.const 2048)");
+    write_package(&folder, &manifest("editor", "policy", ""), &editor.build());
+    host.run_json(&["component", "add", folder.to_str().unwrap()]).await.unwrap();
+    let sent = host.run_json(&["send", &address, "what is 1+1?"]).await.unwrap();
+    assert_eq!(
+        sent["outcomes"][0]["reason"],
+        "the routing policy does not answer: editor: it wants to change what a message says, and \
+         it was not granted rewrite",
+        "{sent}"
+    );
+    let asks = "[permissions.rewrite]\nreason = \"it edits\"\n";
+    write_package(&folder, &manifest("editor", "policy", asks), &editor.build());
+    host.run_json(&["component", "add", folder.to_str().unwrap(), "--yes"]).await.unwrap();
+    host.run_json(&["send", &address, "what is 1+1?", "--wait", "injected"]).await.unwrap();
+    let read = host.run_json(&["inbox", "api"]).await.unwrap();
+    assert_eq!(read["messages"][0]["body"], "what is 3+3?", "{read}");
+}
+
+#[tokio::test]
+async fn an_adapter_that_was_switched_off_starts_nothing_any_more() {
+    let host = Host::start(Vec::new()).await.unwrap();
+    host.create("api").await.unwrap();
+    host.run_json(&["component", "disable", "demo"]).await.unwrap();
+    let restarted = host.run(&["daemon", "restart", "api"]).await.unwrap();
+    assert_eq!(restarted.code, Some(1), "{restarted:?}");
+    assert!(restarted.stderr.starts_with("error: there is no harness demo"), "{restarted:?}");
 }

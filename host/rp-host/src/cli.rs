@@ -144,7 +144,7 @@ goes on). A question of the agent is answered by typing the number of an answer.
     },
     /// Look for what is missing or wrong on this machine, and say what to do about it
     #[command(after_help = "\
-Starts nothing and changes nothing. Exits with 1 when something does not work.")]
+Starts no daemon and changes nothing; asks installed harnesses for their version. Exits with 1 when something does not work.")]
     Doctor,
     /// Add, grant, inspect and write components: adapters, routing policies, actions
     #[command(subcommand)]
