@@ -55,11 +55,8 @@ impl Calls {
 fn launch(request: &LaunchRequest) -> Value {
     let mut launch = Map::new();
     launch.insert("harness".to_owned(), json!(request.harness));
-    let optional = [
-        ("model", &request.model),
-        ("resume", &request.resume),
-        ("version", &request.version),
-    ];
+    let optional =
+        [("model", &request.model), ("resume", &request.resume), ("version", &request.version)];
     for (name, value) in optional {
         if let Some(value) = value {
             launch.insert(name.to_owned(), json!(value));
@@ -80,9 +77,10 @@ fn command_json(command: &Command) -> Value {
     match command {
         Command::Prompt(prompt) => {
             let mut json = json!({ "type": "prompt", "text": prompt.text });
-            let images = prompt.images.iter().map(
-                |image| json!({ "mime": image.mime, "data": STANDARD.encode(&image.data) }),
-            );
+            let images = prompt
+                .images
+                .iter()
+                .map(|image| json!({ "mime": image.mime, "data": STANDARD.encode(&image.data) }));
             if !prompt.images.is_empty() {
                 add(&mut json, "images", images.collect());
             }
