@@ -2,12 +2,12 @@
 
 use std::{
     fs,
-    path::{Path, PathBuf},
-    time::Instant,
+    path::Path,
+    time::{Duration, Instant},
 };
 
 use rp_engine::{Adapter, AdapterSession, Code, Engine};
-use rp_protocol::session::{Command, Effect, LaunchRequest, Prompt, Urgency};
+use rp_protocol::session::{Command, Effect, LaunchRequest};
 use serde_json::{Map, Value, json};
 
 use crate::{Result, Shipped};
@@ -21,7 +21,7 @@ const SESSIONS: usize = 64;
 /// Component, harness, and the folder with the recordings of that harness.
 const RECORDED: [(&str, &str, &str); 4] = [
     ("pi", "pi", "adapters/pi/transcripts/0.87.1"),
-    ("claude-code", "claude", "adapters/claude-code/transcripts/2.1.329"),
+    ("claude-code", "claude-code", "adapters/claude-code/transcripts/2.1.329"),
     ("codex", "codex", "adapters/codex/transcripts/0.169.0"),
     ("acp", "opencode", "adapters/acp/transcripts/opencode-1.18.33"),
 ];
@@ -34,46 +34,100 @@ pub(crate) async fn measure(engine: &Engine, shipped: &Shipped) -> Result<Map<St
         let adapters = engine.load_adapter(Code::new(component, shipped.wasm(component)?)).await?;
         let adapter = adapters.iter().find(|adapter| adapter.describe().name == harness);
         let adapter = adapter.ok_or("the component does not drive the harness")?;
-        let recordings = recordings(&shipped.repository.join(folder))?;
-        let floor = read_as_json(&recordings)?;
-        let (rate, events) = read_by_adapter(adapter, &recordings).await?;
+        let sessions = sessions(&shipped.repository.join(folder))?;
+        let floor = read_as_json(&sessions)?;
+        let (rate, events) = read_by_adapter(adapter, &sessions).await?;
         let figures = json!({
             "json_mb_per_second": floor,
             "adapter_mb_per_second": rate,
             "events_per_mb": events,
-            "session_mib": weigh(adapter, &recordings).await?,
+            "session_mib": weigh(adapter, &sessions).await?,
         });
         harnesses.insert(harness.to_owned(), figures);
     }
     Ok(Map::from_iter([("harnesses".to_owned(), harnesses.into())]))
 }
 
-/// Every line a harness wrote, for each recording in the folder.
-fn recordings(folder: &Path) -> Result<Vec<Vec<String>>> {
-    let entries = fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path()));
-    let mut files = entries.collect::<std::io::Result<Vec<PathBuf>>>()?;
-    files.retain(|file| file.extension().is_some_and(|kind| kind == "jsonl"));
-    files.sort();
-    files.iter().map(|file| written(&fs::read_to_string(file)?)).collect()
+/// A recorded session, as calls into its adapter.
+struct Session {
+    launch: LaunchRequest,
+    calls: Vec<Call>,
 }
 
-fn written(recording: &str) -> Result<Vec<String>> {
-    let mut lines = Vec::new();
-    for line in recording.lines() {
-        let line: Value = serde_json::from_str(line)?;
-        let text = |name| line.get(name).and_then(Value::as_str);
-        if let (Some("out"), Some(text)) = (text("dir"), text("line")) {
-            lines.push(text.to_owned());
-        }
+enum Call {
+    Output(String),
+    Diagnostics(String),
+    Command(Command),
+    Wake,
+}
+
+impl Session {
+    /// What the harness wrote, line by line.
+    fn written(&self) -> impl Iterator<Item = &String> {
+        self.calls.iter().filter_map(|call| match call {
+            Call::Output(line) => Some(line),
+            _ => None,
+        })
     }
-    Ok(lines)
+}
+
+/// The recorded sessions of a harness: `sessions.jsonl` says which calls each of them was; a number
+/// there is a line of the recording.
+fn sessions(folder: &Path) -> Result<Vec<Session>> {
+    let listed = fs::read_to_string(folder.join("sessions.jsonl"))?;
+    listed.lines().map(|line| session(folder, &serde_json::from_str(line)?)).collect()
+}
+
+fn session(folder: &Path, listed: &Value) -> Result<Session> {
+    let name = listed["recording"].as_str().ok_or("a session without a recording")?;
+    let recording = fs::read_to_string(folder.join(name).with_extension("jsonl"))?;
+    let recording: Vec<&str> = recording.split('\n').collect();
+    let told = listed["told"].as_array().ok_or("a session without calls")?;
+    let calls = told.iter().map(|told| call(&recording, told));
+    let calls = calls.filter_map(Result::transpose).collect::<Result<_>>()?;
+    let text = |name: &str| listed["launch"][name].as_str().map(str::to_owned);
+    let launch = LaunchRequest {
+        launch: "0190a1b2".to_owned(),
+        cwd: "/home/ann/project".into(),
+        agent: "scout".into(),
+        model: text("model"),
+        resume: text("resume"),
+        mesh: None,
+        settings: match &listed["launch"]["settings"] {
+            Value::Null => "{}".to_owned(),
+            settings => settings.to_string(),
+        },
+        version: text("version"),
+    };
+    Ok(Session { launch, calls })
+}
+
+fn call(recording: &[&str], told: &Value) -> Result<Option<Call>> {
+    if let Some(number) = told.as_u64() {
+        let place = usize::try_from(number)?.checked_sub(1).ok_or("lines are counted from 1")?;
+        let line = recording.get(place).ok_or("the recording has no such line")?;
+        let line: Value = serde_json::from_str(line)?;
+        let text = line["line"].as_str().unwrap_or_default().to_owned();
+        return Ok(Some(match line["dir"].as_str() {
+            Some("out") => Call::Output(text),
+            _ => Call::Diagnostics(text),
+        }));
+    }
+    if let Some(text) = told["out"].as_str() {
+        return Ok(Some(Call::Output(text.to_owned())));
+    }
+    if !told["command"].is_null() {
+        return Ok(Some(Call::Command(serde_json::from_value(told["command"].clone())?)));
+    }
+    Ok((*told == "wake").then_some(Call::Wake))
 }
 
 /// Reads the lines outside any component.
-fn read_as_json(recordings: &[Vec<String>]) -> Result<f64> {
+fn read_as_json(sessions: &[Session]) -> Result<f64> {
+    let lines: Vec<_> = sessions.iter().flat_map(Session::written).collect();
     let mut bytes = 0;
     let start = Instant::now();
-    for line in recordings.iter().flatten().cycle() {
+    for line in lines.iter().cycle() {
         // Not every line of every harness is JSON.
         let _ = std::hint::black_box(serde_json::from_str::<Value>(line));
         bytes += line.len() + 1;
@@ -84,55 +138,52 @@ fn read_as_json(recordings: &[Vec<String>]) -> Result<f64> {
     Ok(megabytes(bytes) / start.elapsed().as_secs_f64())
 }
 
-/// Feeds one recording after the other to sessions of their own until enough went in. Starting a
-/// session is part of the time.
-async fn read_by_adapter(adapter: &Adapter, recordings: &[Vec<String>]) -> Result<(f64, f64)> {
-    let (mut bytes, mut events) = (0, 0.0);
-    let start = Instant::now();
-    for lines in recordings.iter().cycle() {
-        let mut session = begin(adapter).await?;
-        for line in lines {
-            let effects = session.output(line.as_bytes()).await?;
-            events += effects.iter().filter(|e| matches!(e, Effect::Event(_))).count() as f64;
-            bytes += line.len() + 1;
+/// Plays one recorded session after the other until enough was read. Only reading is timed.
+async fn read_by_adapter(adapter: &Adapter, sessions: &[Session]) -> Result<(f64, f64)> {
+    let (mut bytes, mut events, mut time) = (0, 0.0, Duration::ZERO);
+    for recorded in sessions.iter().cycle() {
+        let mut session = begin(adapter, recorded).await?;
+        for (number, call) in recorded.calls.iter().enumerate() {
+            let start = Instant::now();
+            let effects = play(&mut session, number as u64, call).await?;
+            if let Call::Output(line) = call {
+                time += start.elapsed();
+                bytes += line.len() + 1;
+                events += effects.iter().filter(|e| matches!(e, Effect::Event(_))).count() as f64;
+            }
         }
         if bytes >= INPUT_BYTES {
             break;
         }
     }
-    Ok((megabytes(bytes) / start.elapsed().as_secs_f64(), events / megabytes(bytes)))
+    Ok((megabytes(bytes) / time.as_secs_f64(), events / megabytes(bytes)))
 }
 
-/// A session whose harness was asked something.
-async fn begin(adapter: &Adapter) -> Result<AdapterSession> {
-    let request = LaunchRequest {
-        launch: "0190a1b2".to_owned(),
-        cwd: "/home/ann/project".into(),
-        agent: "scout".into(),
-        model: None,
-        resume: None,
-        mesh: None,
-        settings: "{}".into(),
-        version: adapter.describe().tested.last().cloned(),
-    };
-    let mut session = adapter.session(&request).await?;
+async fn begin(adapter: &Adapter, recorded: &Session) -> Result<AdapterSession> {
+    let mut session = adapter.session(&recorded.launch).await?;
     session.started().await?;
-    let prompt =
-        Prompt { text: "Look at it.".to_owned(), images: Vec::new(), urgency: Urgency::default() };
-    session.command(1, &Command::Prompt(prompt)).await?;
     Ok(session)
 }
 
+async fn play(session: &mut AdapterSession, number: u64, call: &Call) -> Result<Vec<Effect>> {
+    Ok(match call {
+        Call::Output(line) => session.output(line.as_bytes()).await?,
+        Call::Diagnostics(line) => session.diagnostics(line).await?,
+        Call::Command(command) => session.command(number + 1, command).await?,
+        Call::Wake => session.wake().await?,
+    })
+}
+
 /// What a session keeps of this process's memory while it lives, after it read a recording.
-async fn weigh(adapter: &Adapter, recordings: &[Vec<String>]) -> Result<f64> {
-    let mut sessions = Vec::with_capacity(SESSIONS);
+async fn weigh(adapter: &Adapter, sessions: &[Session]) -> Result<f64> {
+    let mut living = Vec::with_capacity(SESSIONS);
     let before = resident_mib()?;
-    for lines in recordings.iter().cycle().take(SESSIONS) {
-        let mut session = begin(adapter).await?;
-        for line in lines {
-            session.output(line.as_bytes()).await?;
+    for recorded in sessions.iter().cycle().take(SESSIONS) {
+        let mut session = begin(adapter, recorded).await?;
+        for (number, call) in recorded.calls.iter().enumerate() {
+            play(&mut session, number as u64, call).await?;
         }
-        sessions.push(session);
+        living.push(session);
     }
     Ok((resident_mib()? - before) / SESSIONS as f64)
 }

@@ -46,7 +46,7 @@ async fn calls(table: &mut Table) -> Result<()> {
     table.floor("loading the default policy, compiled anew", figure("load_cold_ms")?, "ms");
     let warm = figure("load_warm_ms")?;
     table.row("loading it from the cache", warm, "ms", "under 5 ms", warm < 5.0);
-    for harness in ["pi", "claude", "codex", "opencode"] {
+    for harness in ["pi", "claude-code", "codex", "opencode"] {
         adapter(table, harness, &figures["harnesses"][harness])?;
     }
     Ok(())
