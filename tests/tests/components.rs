@@ -761,3 +761,39 @@ async fn an_adapter_that_was_switched_off_starts_nothing_any_more() {
     assert_eq!(restarted.code, Some(1), "{restarted:?}");
     assert!(restarted.stderr.starts_with("error: there is no harness demo"), "{restarted:?}");
 }
+
+#[tokio::test]
+async fn what_is_moved_away_and_back_is_in_force_again() {
+    let host = Host::start(Vec::new()).await.unwrap();
+    let (folder, aside) = (inbox(&host).join("plain"), host.root().join("aside"));
+    write_package(&folder, &manifest("plain", "policy", ""), &Guest::policy().build());
+    until_in_force(&host, "plain").await;
+    fs::rename(&folder, &aside).unwrap();
+    until(&host, "/v1/components", |listing| row(listing, "plain").is_none()).await;
+    fs::rename(&aside, &folder).unwrap();
+    until_in_force(&host, "plain").await;
+}
+
+#[tokio::test]
+async fn rules_that_cannot_be_read_let_nothing_pass_and_are_not_written_over() {
+    let mut host = Host::start(Vec::new()).await.unwrap();
+    let address = host.create("api").await.unwrap()["address"].as_str().unwrap().to_owned();
+    host.stop().await.unwrap();
+    let rules = host.root().join("host/policy.toml");
+    fs::write(&rules, "[broken").unwrap();
+    host.start_again().await.unwrap();
+    // Whatever else changes meanwhile.
+    host.run_json(&["component", "disable", "extras"]).await.unwrap();
+    let sent = host.run_json(&["send", &address, "what is 1+1?"]).await.unwrap();
+    assert_eq!(sent["outcomes"][0]["status"], "held", "{sent}");
+    fs::write(&rules, "").unwrap();
+    until(&host, "/v1/policies", |chain| chain["problem"].is_null()).await;
+    let sent = host.run_json(&["send", &address, "what is 1+1?"]).await.unwrap();
+    assert_eq!(sent["outcomes"][0]["status"], "received", "{sent}");
+
+    let grants = host.root().join("host/grants.toml");
+    fs::write(&grants, "[broken").unwrap();
+    let refused = host.run(&["component", "enable", "extras"]).await.unwrap();
+    assert!(refused.stderr.starts_with(&format!("error: {}: ", grants.display())), "{refused:?}");
+    assert_eq!(fs::read_to_string(&grants).unwrap(), "[broken");
+}

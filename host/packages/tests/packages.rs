@@ -85,6 +85,24 @@ fn an_archive_that_is_no_package_is_refused() {
 }
 
 #[test]
+fn a_small_archive_cannot_unpack_to_much() {
+    // A name of 128 MiB, as an extension of the format has it.
+    let gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    let mut archive = tar::Builder::new(gzip);
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(tar::EntryType::GNULongName);
+    header.set_path("././@LongLink").unwrap();
+    header.set_size(1 << 27);
+    header.set_cksum();
+    archive.append(&header, std::io::repeat(b'a').take(1 << 27)).unwrap();
+    let bytes = archive.into_inner().unwrap().finish().unwrap();
+    assert_eq!(
+        Package::unpack(&*bytes).unwrap_err().to_string(),
+        "the archive is not a package: it holds @LongLink"
+    );
+}
+
+#[test]
 fn a_signed_package_that_was_changed_is_refused() {
     let key = SigningKey::generate().unwrap();
     let folder = tempfile::tempdir().unwrap();

@@ -194,9 +194,11 @@ impl Components {
         rules: &mut Rules,
         change: impl FnOnce(&mut Grants, &Rules) -> Result<(), Problem>,
     ) -> Result<(), Problem> {
+        let path = self.root.grants();
+        // What a person is in the middle of writing is not written over.
+        Grants::load(&path).map_err(refusal)?;
         let mut grants = rules.grants.clone();
         change(&mut grants, rules)?;
-        let path = self.root.grants();
         files::write_atomically(&path, grants.to_text().as_bytes())
             .doing(format!("write {}", path.display()))?;
         rules.grants = grants;
