@@ -797,3 +797,38 @@ async fn rules_that_cannot_be_read_let_nothing_pass_and_are_not_written_over() {
     assert!(refused.stderr.starts_with(&format!("error: {}: ", grants.display())), "{refused:?}");
     assert_eq!(fs::read_to_string(&grants).unwrap(), "[broken");
 }
+
+#[tokio::test]
+async fn what_runs_keeps_its_adapter_and_the_next_start_gets_the_new_one() {
+    // Describes and launches `cat`, which goes on until its input ends.
+    let adapter = || {
+        Guest::adapter()
+            .item(
+                r#"(data (i32.const 2072) "\10\09\00\00\03\00\00\00") (data (i32.const 2320) "cat")
+                   (data (i32.const 2400) "\00\00\00\00\10\09\00\00\03\00\00\00")"#,
+            )
+            .body("launch", "(i32.const 2400)")
+    };
+    let host = Host::start(Vec::new()).await.unwrap();
+    let asks = "[permissions.run]\nprograms = [\"cat\"]\nreason = \"it echoes\"\n";
+    let folder = host.agent_folder("echo").unwrap();
+    let path = folder.to_str().unwrap();
+    let first = manifest("echo", "adapter", asks);
+    write_package(&folder, &first, &adapter().build());
+    host.run_json(&["component", "add", path, "--yes"]).await.unwrap();
+    let agent = json!({ "folder": host.agent_folder("api").unwrap(), "harness": "test" });
+    let agent = host.post("/v1/agents", &agent).await.unwrap();
+    let agent = format!("/v1/agents/{}", agent["id"].as_str().unwrap());
+    let pid = host.get(&agent).await.unwrap()["pid"].clone();
+    assert!(pid.is_u64(), "it runs");
+
+    let second = adapter().body("[method]session.started", "unreachable").build();
+    write_package(&folder, &first.replace("1.0.0", "2.0.0"), &second);
+    let added = host.run_json(&["component", "add", path]).await.unwrap();
+    assert_eq!(added["in_force"], "2.0.0", "{added}");
+    assert_eq!(host.get(&agent).await.unwrap()["pid"], pid, "it still runs");
+    let restarted = host.post(&format!("{agent}/restart"), &Value::Null).await;
+    let ended = until(&host, &agent, |agent| agent["pid"] != pid).await;
+    let told = format!("{restarted:?} {ended}");
+    assert!(told.contains("the adapter failed: the component crashed: wasm trap"), "{told}");
+}
