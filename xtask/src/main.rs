@@ -28,7 +28,7 @@ enum Task {
         #[arg(long, default_value = "demo", value_parser = ["demo", "pi"])]
         harness: String,
     },
-    /// Run every check: format, lints, unit, replay, end-to-end, docs (about 40 minutes the first time)
+    /// Run every check: format, lints, unit, replay, end-to-end, docs (about an hour the first time)
     Test {
         /// Run only the steps whose name contains this
         only: Option<String>,
