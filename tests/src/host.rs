@@ -205,6 +205,27 @@ impl Host {
         self.call(Method::GET, path, Bytes::new()).await
     }
 
+    /// Asks the control API again and again, until what it answers is as wanted.
+    ///
+    /// # Errors
+    /// When it does not become so in time; the text has the last answer.
+    pub async fn until(
+        &self,
+        patience: Duration,
+        path: &str,
+        wanted: impl Fn(&Value) -> bool,
+    ) -> Result<Value> {
+        let start = Instant::now();
+        loop {
+            let answer = self.get(path).await?;
+            if wanted(&answer) {
+                return Ok(answer);
+            }
+            ensure!(start.elapsed() < patience, "it never became so: {answer}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     /// Tells the control API.
     pub async fn post(&self, path: &str, body: &Value) -> Result<Value> {
         self.call(Method::POST, path, body.to_string().into()).await

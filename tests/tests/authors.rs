@@ -96,11 +96,6 @@ async fn a_policy_in_javascript_is_written_built_and_dropped_in() {
 }
 
 async fn until(host: &Host, path: &str, wanted: impl Fn(&Value) -> bool) {
-    let asking = async {
-        while !wanted(&host.get(path).await.unwrap()) {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
     // Compiling an interpreter takes a while on a busy machine.
-    tokio::time::timeout(Duration::from_secs(120), asking).await.unwrap();
+    host.until(Duration::from_secs(120), path, wanted).await.unwrap();
 }

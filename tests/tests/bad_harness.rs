@@ -26,16 +26,7 @@ async fn create(host: &Host) -> Value {
 
 /// Waits until the agent is as wanted.
 async fn until(host: &Host, id: &str, wanted: impl Fn(&Value) -> bool) -> Value {
-    let asking = async {
-        loop {
-            let agent = host.get(&format!("/v1/agents/{id}")).await.unwrap();
-            if wanted(&agent) {
-                return agent;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, asking).await.unwrap()
+    host.until(PATIENCE, &format!("/v1/agents/{id}"), wanted).await.unwrap()
 }
 
 fn is_running(pid: &Value) -> bool {

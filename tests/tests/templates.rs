@@ -160,16 +160,10 @@ async fn an_action_in_python_is_dropped_into_a_running_host_granted_and_run() {
 
 /// Waits until the action that was dropped in is in this state.
 async fn until(host: &Host, state: &str) {
-    let asking = async {
-        loop {
-            let listing = host.get("/v1/components").await.unwrap();
-            let rows = listing["components"].as_array().unwrap();
-            let row = rows.iter().find(|row| row["id"] == "python-action");
-            if row.is_some_and(|row| row["state"] == state) {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+    let wanted = |listing: &Value| {
+        let rows = listing["components"].as_array().unwrap();
+        let row = rows.iter().find(|row| row["id"] == "python-action");
+        row.is_some_and(|row| row["state"] == state)
     };
-    tokio::time::timeout(COMPILING, asking).await.unwrap();
+    host.until(COMPILING, "/v1/components", wanted).await.unwrap();
 }

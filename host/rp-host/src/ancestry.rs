@@ -1,6 +1,8 @@
 //! Which process started which, as `/proc` shows it.
 
-use std::{fs, path::Path};
+use std::path::Path;
+
+use rp_session::parent_of;
 
 /// Longer chains of processes are not followed; Linux has no more processes unless it is told to.
 const LONGEST: usize = 32_768;
@@ -24,13 +26,6 @@ pub fn descends_from(process: i32, ancestors: &[i32]) -> bool {
         }
     }
     true
-}
-
-fn parent_of(process: i32) -> Option<i32> {
-    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-    // The name in parentheses can hold anything, a closing parenthesis too.
-    let (_, fields) = stat.rsplit_once(')')?;
-    fields.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
 #[cfg(test)]

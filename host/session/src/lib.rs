@@ -42,3 +42,4 @@ pub use session::{AgentConfig, Session};
 pub use sessions::{Sessions, SessionsConfig, SessionsError};
 pub use status::{Phase, Status};
 pub use timing::Timing;
+pub use tree::parent_of;

@@ -26,6 +26,7 @@ pub(crate) struct Tree {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Seen {
     pub(crate) pid: i32,
+    parent: i32,
     group: i32,
     /// Clock ticks since the machine started: with the pid, names one process for ever.
     pub(crate) start_time: u64,
@@ -112,14 +113,22 @@ pub(crate) fn look_at(pid: i32) -> Option<Seen> {
     parse_stat(pid, &fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
+/// The process that started this one, or took it over from that; `None` when there is no such
+/// process, or no `/proc`. The first process has the parent 0.
+#[must_use]
+pub fn parent_of(pid: i32) -> Option<i32> {
+    look_at(pid).map(|seen| seen.parent)
+}
+
 fn parse_stat(pid: i32, stat: &str) -> Option<Seen> {
     // The name in parentheses can hold anything, a closing parenthesis too.
     let (_, fields) = stat.rsplit_once(')')?;
     let mut fields = fields.split_ascii_whitespace();
     let state = fields.next()?;
-    let group = fields.nth(1)?.parse().ok()?;
+    let parent = fields.next()?.parse().ok()?;
+    let group = fields.next()?.parse().ok()?;
     let start_time = fields.nth(16)?.parse().ok()?;
-    Some(Seen { pid, group, start_time, ended: matches!(state, "Z" | "X") })
+    Some(Seen { pid, parent, group, start_time, ended: matches!(state, "Z" | "X") })
 }
 
 fn has_marker(pid: i32, marker: &str) -> bool {
@@ -154,7 +163,7 @@ mod tests {
     fn a_process_name_with_parentheses_does_not_confuse_the_reader() {
         let stat = "42 (a) b (c)) S 1 77 77 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 123456 1 1";
         let seen = parse_stat(42, stat).unwrap();
-        assert_eq!(seen, Seen { pid: 42, group: 77, start_time: 123_456, ended: false });
+        assert_eq!(seen, Seen { pid: 42, parent: 1, group: 77, start_time: 123_456, ended: false });
         assert_eq!(parse_stat(42, "garbage"), None);
         assert_eq!(parse_stat(42, "42 (x) S 1"), None);
     }

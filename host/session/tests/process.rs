@@ -379,12 +379,9 @@ async fn a_process_that_does_not_read_cannot_fill_the_memory() {
 
 const RUN_DIR: &str = "ORPHAN_TEST_RUN_DIR";
 
-/// Not a test: the host that `what_a_killed_host_left_is_ended_by_the_next_one` kills.
-#[tokio::test]
-#[ignore = "runs as a program of another test"]
-async fn a_host_that_is_killed() {
-    let Some(run_dir) = std::env::var_os(RUN_DIR) else { return };
-    let launcher = launcher(Path::new(&run_dir));
+/// The host that is killed: the test below, run as a program of its own.
+async fn be_a_host_until_killed(run_dir: &Path) {
+    let launcher = launcher(run_dir);
     let script = r#"
         trap "" TERM
         sleep 1000 & inside=$!
@@ -394,16 +391,19 @@ async fn a_host_that_is_killed() {
     "#;
     let mut process = launcher.start(&sh(script), place(Path::new("/"), &["sh"])).unwrap();
     let pids = line(&mut process).await;
-    writeln!(std::io::stdout(), "\npids: {pids}").unwrap();
+    std::io::stdout().write_all(format!("\npids: {pids}\n").as_bytes()).unwrap();
     std::future::pending::<()>().await;
 }
 
 #[tokio::test]
 async fn what_a_killed_host_left_is_ended_by_the_next_one() {
+    if let Some(run_dir) = std::env::var_os(RUN_DIR) {
+        be_a_host_until_killed(Path::new(&run_dir)).await;
+    }
     let bench = Bench::new();
     let run_dir = &bench.launcher.run_dir;
     let mut host = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "a_host_that_is_killed", "--ignored", "--nocapture"])
+        .args(["--exact", "what_a_killed_host_left_is_ended_by_the_next_one", "--nocapture"])
         .env(RUN_DIR, run_dir)
         .stdout(std::process::Stdio::piped())
         .spawn()

@@ -168,19 +168,18 @@ impl Components {
                 self.load_what_ships(&rules, embedded).await?;
             }
         } else {
+            let dropped = self.shelf.dropped_package(&id);
             // What is in force first: it must not go on with what was taken from it because
-            // something is wrong with what is to follow it.
-            let kept = self.shelf.kept_package(&id);
-            if let Ok(kept) = &kept
-                && self.active(&id).is_some()
-            {
+            // something is wrong with what is to follow it. That is told in the listing.
+            let is_wanted = self.active(&id).is_some() || dropped.is_err();
+            let kept = self.shelf.kept_package(&id).ok().filter(|_| is_wanted);
+            if let Some(kept) = &kept {
                 self.consider(&rules, kept).await?;
             }
-            match (self.shelf.dropped_package(&id), kept) {
-                (Ok(dropped), _) => self.consider(&rules, &dropped).await?,
-                // The folder's own fault is told in the listing.
-                (Err(_), Ok(kept)) => self.consider(&rules, &kept).await?,
-                (Err(error), Err(_)) => return Err(refusal(error)),
+            match dropped {
+                Ok(dropped) => self.consider(&rules, &dropped).await?,
+                Err(error) if kept.is_none() => return Err(refusal(error)),
+                Err(_) => {}
             }
         }
         self.rebuild_chain(&rules.chain);
