@@ -141,17 +141,14 @@ impl Components {
             }),
             changed: watch::Sender::new(0),
         });
+        if let Err(problem) = chain {
+            components.update(&ChainSettings::default(), |table| {
+                table.chain_problem = Some(problem);
+                table.chain_unknown = true;
+            });
+        }
         components.loader.compile_what_ships().await;
         components.load_all().await?;
-        if let Err(problem) = chain {
-            // Nobody knows which rules the person wants: nothing passes until that is mended.
-            let policy = Err(problem.to_string());
-            let id = "policy.toml".to_owned();
-            components.chain.replace(vec![Link { id, policy, permits: Vec::new() }]);
-            let mut table = components.write();
-            table.chain_problem = Some(problem);
-            table.chain_unknown = true;
-        }
         Ok(components)
     }
 
@@ -176,7 +173,6 @@ impl Components {
             }
         });
         futures_util::future::join_all(added).await;
-        self.rebuild_chain(&rules.chain);
         Ok(())
     }
 
@@ -199,7 +195,7 @@ impl Components {
         let is_other = manifest.is_some_and(|manifest| manifest.kind != Kind::Policy);
         let is_off = rules.grants.get(&id).is_some_and(|grant| grant.disabled);
         if !is_other && !is_off {
-            self.write().missing.insert(id, problem.to_string());
+            self.update(&rules.chain, |table| drop(table.missing.insert(id, problem.to_string())));
         }
     }
 
@@ -212,7 +208,8 @@ impl Components {
         match loaded {
             Err(problem) if is_policy => {
                 tracing::warn!(component = %id, %problem, "nothing passes without this policy");
-                self.write().missing.insert(id, problem.to_string());
+                let why = problem.to_string();
+                self.update(&rules.chain, |table| drop(table.missing.insert(id, why)));
                 Ok(())
             }
             loaded => loaded,
@@ -227,20 +224,20 @@ impl Components {
     ) -> Result<(), Problem> {
         let about = About::new(manifest, Publisher::BuiltIn, None, embedded.bytes);
         if let Some(why) = rules.system.refuses(&about.manifest.id, &Publisher::BuiltIn) {
-            self.set_aside(Waiting { about, why: Why::Forbidden(why) });
+            self.set_aside(&rules.chain, Waiting { about, why: Why::Forbidden(why) });
             return Ok(());
         }
         let decision =
             rules.grants.decide(&about.manifest, &Publisher::BuiltIn, false, &rules.system);
         let Decision::Granted(permits) = decision else {
-            self.set_aside(Waiting { about, why: Why::of(decision) });
+            self.set_aside(&rules.chain, Waiting { about, why: Why::of(decision) });
             return Ok(());
         };
         let settings = rules.chain.of(about.manifest.id.as_str());
         let loaded =
             self.loader.load(&about.manifest, embedded.bytes.into(), &permits, &settings).await?;
         self.check_harnesses(&about.manifest.id, &loaded)?;
-        self.swap_in(Active { about, permits, settings, loaded });
+        self.swap_in(&rules.chain, Active { about, permits, settings, loaded });
         Ok(())
     }
 
@@ -251,7 +248,7 @@ impl Components {
         let Manifest { id, .. } = &about.manifest;
         let decision = self.decide(rules, package)?;
         if matches!(decision, Decision::Disabled) {
-            self.set_aside(Waiting { about, why: Why::Disabled });
+            self.set_aside(&rules.chain, Waiting { about, why: Why::Disabled });
             return Ok(());
         }
         let settings = rules.chain.of(id.as_str());
@@ -269,17 +266,16 @@ impl Components {
             Decision::Granted(permits) => {
                 self.shelf.keep(package).doing(format!("keep a copy of {id}"))?;
                 tracing::info!(component = %id, version = %about.manifest.version, "in force");
-                self.swap_in(Active { about, permits, settings, loaded });
+                self.swap_in(&rules.chain, Active { about, permits, settings, loaded });
             }
             undecided => {
-                let mut table = self.write();
                 // The very same had a grant, which is gone.
-                if table.active.get(id).is_some_and(|now| now.about.digest == about.digest) {
-                    table.active.remove(id);
+                let is_same = |now: Arc<Active>| now.about.digest == about.digest;
+                if self.active(id).is_some_and(is_same) {
+                    self.update(&rules.chain, |table| drop(table.active.remove(id)));
                 }
-                drop(table);
                 tracing::info!(component = %id, "waits for a grant");
-                self.set_aside(Waiting { about, why: Why::of(undecided) });
+                self.set_aside(&rules.chain, Waiting { about, why: Why::of(undecided) });
             }
         }
         Ok(())
@@ -338,60 +334,30 @@ impl Components {
         Ok(())
     }
 
-    fn swap_in(&self, active: Active) {
-        let id = active.about.manifest.id.clone();
+    /// Changes what everybody reads, and with it in the same moment the policies that decide: a
+    /// policy that is said to be in force has not missed an envelope.
+    fn update(&self, settings: &ChainSettings, change: impl FnOnce(&mut Table)) {
         let mut table = self.write();
-        table.waiting.remove(&id);
-        table.missing.remove(&id);
-        table.active.insert(id, Arc::new(active));
+        change(&mut table);
+        self.chain.replace(table.links(settings));
         drop(table);
         self.tell();
+    }
+
+    fn swap_in(&self, settings: &ChainSettings, active: Active) {
+        self.update(settings, |table| table.put(active));
     }
 
     /// Has a component wait. What is in force of the same id stays, unless it is to stay off.
-    fn set_aside(&self, waiting: Waiting) {
+    fn set_aside(&self, settings: &ChainSettings, waiting: Waiting) {
         let id = waiting.about.manifest.id.clone();
-        let mut table = self.write();
-        if matches!(waiting.why, Why::Disabled | Why::Forbidden(_)) {
-            table.active.remove(&id);
-            table.missing.remove(&id);
-        }
-        table.waiting.insert(id, waiting);
-        drop(table);
-        self.tell();
-    }
-
-    /// Puts the policies in force, in the order the person set.
-    fn rebuild_chain(&self, settings: &ChainSettings) {
-        let table = self.read();
-        if table.chain_unknown {
-            return;
-        }
-        let policies: BTreeMap<&str, (&Arc<Policy>, &Active)> = table
-            .active
-            .iter()
-            .filter_map(|(id, active)| match &active.loaded {
-                Loaded::Policy(policy) => Some((id.as_str(), (policy, &**active))),
-                _ => None,
-            })
-            .collect();
-        let missing: BTreeMap<&str, &String> =
-            table.missing.iter().map(|(id, why)| (id.as_str(), why)).collect();
-        let is_added = |id: &str| ComponentId::parse(id).is_none_or(|id| what_ships(&id).is_none());
-        let known = policies.iter().map(|(id, (_, active))| (*id, !active.about.ships()));
-        let known = known.chain(missing.keys().map(|id| (*id, is_added(id))));
-        let link = |id: String| {
-            let found = policies.get(id.as_str());
-            let policy = found.map(|(policy, _)| Arc::clone(policy));
-            let permits = found.map(|(_, active)| active.permits.clone()).unwrap_or_default();
-            let why = || match missing.get(id.as_str()) {
-                Some(why) => (*why).clone(),
-                None => format!("there is no policy {id} in force"),
-            };
-            Link { policy: policy.ok_or_else(why), permits, id }
-        };
-        let order = settings.order(known);
-        self.chain.replace(order.into_iter().map(link).collect());
+        self.update(settings, |table| {
+            if matches!(waiting.why, Why::Disabled | Why::Forbidden(_)) {
+                table.active.remove(&id);
+                table.missing.remove(&id);
+            }
+            table.waiting.insert(id, waiting);
+        });
     }
 
     /// The chain that these settings of the person would put in force. It is not in force, has no
@@ -513,6 +479,49 @@ impl Components {
 
     fn write(&self) -> RwLockWriteGuard<'_, Table> {
         self.table.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    /// Puts a component in force.
+    fn put(&mut self, active: Active) {
+        let id = active.about.manifest.id.clone();
+        self.waiting.remove(&id);
+        self.missing.remove(&id);
+        self.active.insert(id, Arc::new(active));
+    }
+
+    /// The policies that decide, in the order the person set.
+    fn links(&self, settings: &ChainSettings) -> Vec<Link> {
+        if self.chain_unknown {
+            // Nobody knows which rules the person wants: nothing passes until that is mended.
+            let why = self.chain_problem.as_ref().map(ToString::to_string).unwrap_or_default();
+            return vec![Link { id: "policy.toml".to_owned(), policy: Err(why), permits: vec![] }];
+        }
+        let policies: BTreeMap<&str, (&Arc<Policy>, &Active)> = self
+            .active
+            .iter()
+            .filter_map(|(id, active)| match &active.loaded {
+                Loaded::Policy(policy) => Some((id.as_str(), (policy, &**active))),
+                _ => None,
+            })
+            .collect();
+        let missing: BTreeMap<&str, &String> =
+            self.missing.iter().map(|(id, why)| (id.as_str(), why)).collect();
+        let is_added = |id: &str| ComponentId::parse(id).is_none_or(|id| what_ships(&id).is_none());
+        let known = policies.iter().map(|(id, (_, active))| (*id, !active.about.ships()));
+        let known = known.chain(missing.keys().map(|id| (*id, is_added(id))));
+        let link = |id: String| {
+            let found = policies.get(id.as_str());
+            let policy = found.map(|(policy, _)| Arc::clone(policy));
+            let permits = found.map(|(_, active)| active.permits.clone()).unwrap_or_default();
+            let why = || match missing.get(id.as_str()) {
+                Some(why) => (*why).clone(),
+                None => format!("there is no policy {id} in force"),
+            };
+            Link { policy: policy.ok_or_else(why), permits, id }
+        };
+        settings.order(known).into_iter().map(link).collect()
     }
 }
 

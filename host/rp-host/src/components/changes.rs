@@ -40,7 +40,6 @@ impl Components {
         rules.seen.forget(&folder);
         self.consider(&rules, package).await?;
         self.remember_publisher(&mut rules, package)?;
-        self.rebuild_chain(&rules.chain);
         drop(rules);
         self.inspect(id.as_str())
     }
@@ -62,7 +61,6 @@ impl Components {
             Ok(())
         })?;
         Storage::clear(&self.database, &id).await.doing(format!("clear the storage of {id}"))?;
-        self.write().waiting.remove(&id);
         self.withdraw(&rules, &id).await;
         Ok(())
     }
@@ -182,7 +180,6 @@ impl Components {
                 Err(_) => {}
             }
         }
-        self.rebuild_chain(&rules.chain);
         drop(rules);
         self.inspect(id.as_str())
     }

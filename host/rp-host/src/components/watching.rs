@@ -137,9 +137,7 @@ impl Components {
             .hint("name the folder like the component"));
         }
         self.consider(rules, &package).await?;
-        self.remember_publisher(rules, &package)?;
-        self.rebuild_chain(&rules.chain);
-        Ok(())
+        self.remember_publisher(rules, &package)
     }
 
     /// What was taken out of the folder is in force no longer; what ships comes back in its place.
@@ -161,21 +159,21 @@ impl Components {
 
     pub(super) async fn withdraw(&self, rules: &Rules, id: &ComponentId) {
         tracing::info!(component = %id, "no longer in force");
-        {
-            let mut table = self.write();
-            table.active.remove(id);
-            table.missing.remove(id);
-        }
         if let Err(error) = self.shelf.discard(id) {
             tracing::warn!(%error, "cannot remove the copy of a component");
         }
-        if let Some(embedded) = what_ships(id)
+        // What ships first, so that no envelope passes between the two.
+        let ships = what_ships(id);
+        if let Some(embedded) = ships
             && let Err(problem) = self.load_what_ships(rules, embedded).await
         {
             tracing::warn!(component = %id, %problem, "what ships cannot take its place");
         }
-        self.rebuild_chain(&rules.chain);
-        self.tell();
+        self.update(&rules.chain, |table| {
+            table.active.retain(|other, active| other != id || active.about.ships());
+            table.waiting.retain(|other, waiting| other != id || waiting.about.ships());
+            table.missing.retain(|other, _| other != id || ships.is_some());
+        });
     }
 
     async fn look_at_settings(&self, rules: &mut Rules) {
@@ -257,9 +255,10 @@ impl Components {
                 loaded,
             });
         }
-        renewed.into_iter().for_each(|active| self.swap_in(active));
-        self.write().chain_unknown = false;
-        self.rebuild_chain(&settings);
+        self.update(&settings, |table| {
+            renewed.into_iter().for_each(|active| table.put(active));
+            table.chain_unknown = false;
+        });
         rules.chain = settings;
         Ok(())
     }
