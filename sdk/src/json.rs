@@ -16,6 +16,14 @@ use serde::Serialize;
 use serde::de::{Deserialize, Deserializer, Error, Unexpected};
 pub use serde_json::value::RawValue;
 
+/// A line as text. What a crash mixed into it must not cost the whole line: bytes that are no
+/// UTF-8 become U+FFFD.
+#[must_use]
+pub fn text(line: &[u8]) -> Cow<'_, str> {
+    // Checked in one go, which is many times as fast as looking for what is wrong.
+    std::str::from_utf8(line).map_or_else(|_| String::from_utf8_lossy(line), Cow::Borrowed)
+}
+
 /// Reads a value of a known shape. `None` when it has another.
 pub fn read<'a, T: Deserialize<'a>>(json: &'a str) -> Option<T> {
     serde_json::from_str(json).ok()

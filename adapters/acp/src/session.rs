@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use rp_sdk::interface::{
     Abilities, Command, Description, Exit, Failure, LaunchRequest, LaunchSpec,
 };
-use rp_sdk::json::{member, read};
+use rp_sdk::json::{member, read, text};
 use rp_sdk::requests::Requests;
 use rp_sdk::timers::Timers;
 use rp_sdk::{Adapter, Effects};
@@ -111,8 +111,7 @@ impl Adapter for Acp {
     }
 
     fn output(&mut self, data: &[u8]) {
-        // What a crash mixed into the agent's text must not cost the whole line.
-        self.line(&String::from_utf8_lossy(data));
+        self.line(&text(data));
     }
 
     fn diagnostics(&mut self, line: &str) {

@@ -1,7 +1,7 @@
 //! The state machine: what it holds and what the host calls.
 
 use rp_sdk::interface::{Command, Description, Exit, Failure, LaunchRequest, LaunchSpec};
-use rp_sdk::json::read;
+use rp_sdk::json::{read, text};
 use rp_sdk::requests::Requests;
 use rp_sdk::{Adapter, Effects};
 use serde::Deserialize;
@@ -67,7 +67,7 @@ impl Adapter for ClaudeCode {
     }
 
     fn output(&mut self, data: &[u8]) {
-        self.line(String::from_utf8_lossy(data).trim());
+        self.line(text(data).trim());
     }
 
     fn diagnostics(&mut self, line: &str) {

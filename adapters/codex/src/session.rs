@@ -1,7 +1,7 @@
 //! The state machine: what it holds and what the host calls.
 
 use rp_sdk::interface::{Command, Description, Exit, Failure, LaunchRequest, LaunchSpec};
-use rp_sdk::json::{RawValue, member, read};
+use rp_sdk::json::{RawValue, member, read, text};
 use rp_sdk::requests::Requests;
 use rp_sdk::{Adapter, Effects};
 use serde::Deserialize;
@@ -81,7 +81,7 @@ impl Adapter for Codex {
     }
 
     fn output(&mut self, data: &[u8]) {
-        self.read(&String::from_utf8_lossy(data));
+        self.read(&text(data));
     }
 
     fn diagnostics(&mut self, line: &str) {

@@ -1,7 +1,7 @@
 //! The state machine: what it holds and what the host calls.
 
 use rp_sdk::interface::{Command, Description, Exit, Failure, LaunchRequest, LaunchSpec};
-use rp_sdk::json::read;
+use rp_sdk::json::{read, text};
 use rp_sdk::requests::Requests;
 use rp_sdk::timers::Timers;
 use rp_sdk::{Adapter, Effects};
@@ -84,8 +84,7 @@ impl Adapter for Pi {
     }
 
     fn output(&mut self, data: &[u8]) {
-        // Pi writes UTF-8; what a tool or a crash mixed in must not cost the whole line.
-        self.line(&String::from_utf8_lossy(data));
+        self.line(&text(data));
     }
 
     fn diagnostics(&mut self, line: &str) {
