@@ -352,6 +352,76 @@ async fn an_abort_ends_what_an_agent_does_and_the_next_prompt_is_heard() {
 }
 
 #[tokio::test]
+async fn another_model_goes_on_with_the_conversation() {
+    let scene = Scene::new().await;
+    for agent in &scene.agents {
+        let harness = agent.harness;
+        scene.prompt(agent, &format!("script: say {harness} began")).await;
+        scene.events(agent, "turn-ended").await;
+        let (provider, model) = match harness {
+            "claude-code" => ("anthropic", "haiku"),
+            _ => ("scripted", "script-2"),
+        };
+        let model_is = format!("model={provider}/{model}");
+        let set = ["action", "run", &agent.id, "set-model", "--param", &model_is];
+        scene.host.run_json(&set).await.unwrap();
+        scene.prompt(agent, &format!("script: say {harness} goes on")).await;
+        let seen = scene.model.request_about(&format!("{harness} goes on")).await.unwrap().body;
+        assert!(seen["model"].as_str().unwrap().contains(model), "{harness}");
+        assert!(seen.to_string().contains(&format!("{harness} began")), "{harness} forgot it");
+        scene.events(agent, "turn-ended").await;
+    }
+}
+
+#[tokio::test]
+async fn what_comes_in_mid_turn_joins_the_turn_where_the_harness_can() {
+    let scene = Scene::new().await;
+    for agent in &scene.agents {
+        let harness = agent.harness;
+        let listed = scene.host.run_json(&["harnesses"]).await.unwrap();
+        let all = listed["harnesses"].as_array().unwrap();
+        let listed = all.iter().find(|listed| listed["name"] == harness).unwrap();
+        let steers = listed["abilities"].as_array().unwrap().contains(&json!("steer"));
+        let script = "script: shell touch begun.txt && while [ ! -e go.txt ]; do sleep 0.05; done ;; say it was: $result";
+        scene.prompt(agent, script).await;
+        if agent.asks() {
+            scene.answer(agent, "touch begun.txt", "allow").await;
+        }
+        until_exists(&agent.folder.join("begun.txt")).await;
+        let hint = format!("a hint for {harness}");
+        let prompt = json!({ "type": "prompt", "text": hint, "urgency": "after-tools" });
+        scene.command(agent, &prompt).await;
+        fs::write(agent.folder.join("go.txt"), "").unwrap();
+        let events = scene.events(agent, "turn-ended").await;
+        let is_seen = |request: &rp_tests::model::Request| request.body.to_string().contains(&hint);
+        let told = scene.model.requests().iter().any(is_seen);
+        assert_eq!(told, steers, "{harness}: {events:#?}");
+        if !steers {
+            scene.model.request_about(&hint).await.unwrap();
+            scene.events(agent, "turn-ended").await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn claude_code_asks_less_in_another_permission_mode() {
+    let scene = Scene::new().await;
+    let agent = &scene.agents[1];
+    let mode = |mode: &str| json!({ "type": "other", "name": "set-permission-mode", "arguments": { "mode": mode } });
+    scene.command(agent, &mode("acceptEdits")).await;
+    scene.prompt(agent, "script: shell touch unasked.txt ;; say done").await;
+    let events = scene.events(agent, "turn-ended").await;
+    assert!(agent.folder.join("unasked.txt").exists(), "{events:#?}");
+    assert!(events.iter().all(|event| event["type"] != "question"), "{events:#?}");
+
+    scene.command(agent, &mode("default")).await;
+    scene.prompt(agent, "script: shell touch asked.txt ;; say done").await;
+    scene.answer(agent, "touch asked.txt", "allow").await;
+    scene.events(agent, "turn-ended").await;
+    assert!(agent.folder.join("asked.txt").exists());
+}
+
+#[tokio::test]
 async fn a_harness_that_is_killed_in_mid_turn_comes_back_with_its_session_and_its_mailbox() {
     let scene = Scene::new().await;
     for agent in &scene.agents {
