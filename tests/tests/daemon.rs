@@ -70,6 +70,7 @@ async fn commands_that_start_the_daemon_at_the_same_time_share_one() {
 async fn a_closed_terminal_ends_the_daemon_as_ctrl_c_does() {
     for signal in [Signal::HUP, Signal::INT, Signal::TERM, Signal::QUIT] {
         let host = Host::stopped(Vec::new()).unwrap();
+        host.bring_compiled_components().unwrap();
         let agent = host.create("api").await.unwrap();
         let daemon = process(&host.run_json(&["status"]).await.unwrap());
         kill_process(daemon, signal).unwrap();

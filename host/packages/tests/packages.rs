@@ -1,11 +1,10 @@
 //! Packages as a person handles them: read, signed, packed, granted, kept, fetched.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that fails panics")]
 
+mod server;
+
 use std::fs;
-use std::io::{Read, Write};
-use std::net::TcpListener;
-use std::path::Path;
-use std::sync::Arc;
+use std::io::Read;
 
 use rp_packages::{Decision, Grants, Package, Publisher, Shelf, SigningKey, SystemPolicy, fetch};
 use rp_protocol::component::{ComponentId, Permit};
@@ -253,44 +252,12 @@ fn a_copy_stays_when_the_package_goes() {
     assert!(shelf.kept().unwrap().is_empty());
 }
 
-/// An HTTPS server that answers every request with these bytes, and its certificate.
-fn server(answer: Vec<u8>, certificate: &Path) -> String {
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    fs::write(certificate, made.cert.pem()).unwrap();
-    let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![made.cert.der().clone()], key)
-        .unwrap();
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let connection = rustls::ServerConnection::new(Arc::new(config.clone())).unwrap();
-            let mut stream = rustls::StreamOwned::new(connection, stream.unwrap());
-            // A client that does not trust the certificate goes away.
-            if stream.read(&mut [0; 4096]).is_err() {
-                continue;
-            }
-            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", answer.len());
-            let _ = stream.write_all(head.as_bytes());
-            let _ = stream.write_all(&answer);
-            stream.conn.send_close_notify();
-            let _ = stream.flush();
-        }
-    });
-    format!("https://localhost:{}/notes.rpc", address.port())
-}
-
 #[test]
 fn only_what_fits_its_digest_comes_from_the_network() {
     let folder = tempfile::tempdir().unwrap();
     let certificate = folder.path().join("server.pem");
     let archive = package(MANIFEST).pack().unwrap();
-    let url = server(archive.clone(), &certificate);
+    let url = server::answering(archive.clone(), &certificate);
     let sha256 = {
         use sha2::Digest;
         sha2::Sha256::digest(&archive).iter().map(|byte| format!("{byte:02x}")).collect::<String>()

@@ -465,6 +465,18 @@ pub enum All {
 pub struct Grant {
     /// What.
     pub grant: GrantChoice,
+    /// What the person was shown; if the component is another by now, nothing is granted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shown: Option<Shown>,
+}
+
+/// What a person was shown of a component before they granted it something.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shown {
+    /// [`Component::sha256`].
+    pub sha256: String,
+    /// [`Component::asked`].
+    pub asked: Vec<String>,
 }
 
 /// `POST /v1/components/{id}/revoke`.

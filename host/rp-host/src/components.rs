@@ -55,6 +55,8 @@ pub struct Components {
     /// One change at a time.
     rules: Mutex<Rules>,
     changed: watch::Sender<u64>,
+    /// Whether everything that ships was loaded.
+    loaded: watch::Sender<bool>,
 }
 
 /// What everybody reads.
@@ -120,7 +122,7 @@ enum Why {
 
 impl Components {
     /// Loads what ships and what was in force before. Compiling is waited for only where nothing
-    /// works without it: what ships, and the routing policies.
+    /// works without it: the routing policies. The rest follows once this is [watched](Self::watch).
     pub async fn open(root: &StateRoot, database: Database) -> Result<Arc<Self>, Problem> {
         let system = SystemPolicy::load(&root.system_policy()).map_err(refusal)?;
         let grants = Grants::load(&root.grants()).map_err(refusal)?;
@@ -140,6 +142,7 @@ impl Components {
                 seen: Seen::default(),
             }),
             changed: watch::Sender::new(0),
+            loaded: watch::Sender::new(false),
         });
         if let Err(problem) = chain {
             components.update(&ChainSettings::default(), |table| {
@@ -147,22 +150,31 @@ impl Components {
                 table.chain_unknown = true;
             });
         }
-        components.loader.compile_what_ships().await;
-        components.load_all().await?;
+        components.load_what_is_needed().await?;
         Ok(components)
     }
 
-    async fn load_all(self: &Arc<Self>) -> Result<(), Problem> {
+    async fn load_what_is_needed(self: &Arc<Self>) -> Result<(), Problem> {
         let kept = self.shelf.kept().doing("read the components")?;
         let rules = self.rules.lock().await;
         let rules = Arc::new(&*rules);
         let ships = COMPONENTS.iter().map(|embedded| {
             let rules = Arc::clone(&rules);
-            async move { self.load_what_ships(&rules, embedded).await }
+            async move {
+                let is_compiled = self.loader.is_compiled(embedded.bytes);
+                let manifest = Manifest::parse(embedded.manifest).doing("read a manifest")?;
+                if !is_compiled && manifest.kind != Kind::Policy {
+                    return Ok(false);
+                }
+                self.loader.compile(&manifest.id, embedded.bytes).await?;
+                self.load_what_ships(&rules, embedded).await.map(|()| true)
+            }
         });
+        let mut all = true;
         for loaded in futures_util::future::join_all(ships).await {
-            loaded?;
+            all &= loaded?;
         }
+        self.loaded.send_replace(all);
         let added = kept.iter().map(|folder| {
             let rules = Arc::clone(&rules);
             async move {
@@ -174,6 +186,37 @@ impl Components {
         });
         futures_util::future::join_all(added).await;
         Ok(())
+    }
+
+    /// Compiles and loads what ships and is not loaded yet.
+    async fn load_the_rest(&self) {
+        if *self.loaded.borrow() {
+            return;
+        }
+        self.loader.compile_what_ships().await;
+        let rules = self.rules.lock().await;
+        for embedded in COMPONENTS {
+            if !self.is_known(embedded)
+                && let Err(problem) = self.load_what_ships(&rules, embedded).await
+            {
+                tracing::error!(%problem, "a component that ships is not in force");
+            }
+        }
+        self.loaded.send_replace(true);
+        self.tell();
+    }
+
+    fn is_known(&self, embedded: &Embedded) -> bool {
+        let table = self.read();
+        let is_known =
+            |id: &ComponentId| table.active.contains_key(id) || table.waiting.contains_key(id);
+        Manifest::parse(embedded.manifest).is_ok_and(|manifest| is_known(&manifest.id))
+    }
+
+    /// Waits until everything that ships is loaded, which takes some seconds at the first start of
+    /// a new version.
+    pub async fn loaded(&self) {
+        let _ = self.loaded.subscribe().wait_for(|loaded| *loaded).await;
     }
 
     /// Puts a copy of what was in force before in force again.
@@ -402,6 +445,10 @@ impl Components {
         let adapters = self.adapters();
         let found = adapters.iter().find(|adapter| adapter.describe().name == harness);
         found.cloned().ok_or_else(|| {
+            if !*self.loaded.borrow() {
+                return Problem::failed("the components that ship are still being compiled")
+                    .hint("this takes some seconds, once for each version of rp-host");
+            }
             let names: Vec<_> = adapters.iter().map(|a| a.describe().name.as_str()).collect();
             let all = format!("the harnesses are {}", names.join(", "));
             Problem::usage(format!("there is no harness {harness}")).hint(did_you_mean(

@@ -301,6 +301,7 @@ impl Host {
 
     /// Every harness, and whether it is installed.
     pub async fn harnesses(&self) -> api::Harnesses {
+        self.components.loaded().await;
         let asked = self.components.adapters().into_iter().map(|adapter| async move {
             let granted = self.components.programs(&adapter, &AgentSettings::default());
             let (program, version) = self.sessions.installed(&adapter, &granted).await;

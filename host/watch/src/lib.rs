@@ -12,6 +12,8 @@ pub enum Notice {
     Names,
     /// That, and files that were written and closed.
     NamesAndWrites,
+    /// That, and every write to a file that stays open, such as a log.
+    EveryWrite,
 }
 
 /// A watch on some directories, without what is below them.
@@ -73,6 +75,7 @@ mod linux {
         let wanted = match notice {
             Notice::Names => names,
             Notice::NamesAndWrites => names | WatchFlags::CLOSE_WRITE,
+            Notice::EveryWrite => names | WatchFlags::MODIFY,
         };
         for directory in directories {
             if let Err(error) = add_watch(&events, directory, wanted) {
@@ -120,6 +123,15 @@ mod tests {
         std::fs::write(&file, "one").unwrap();
         let watch = DirectoryWatch::on([folder.path()], Notice::NamesAndWrites);
         std::fs::write(&file, "two").unwrap();
+        watch.changed().await;
+    }
+
+    #[tokio::test]
+    async fn a_line_in_a_file_that_stays_open_is_noticed_if_wanted() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut file = std::fs::File::create(folder.path().join("a")).unwrap();
+        let watch = DirectoryWatch::on([folder.path()], Notice::EveryWrite);
+        std::io::Write::write_all(&mut file, b"one").unwrap();
         watch.changed().await;
     }
 }

@@ -58,8 +58,8 @@ impl Asking<'_> {
                     (false, true) => api::GrantChoice::All(api::All::All),
                     _ => api::GrantChoice::Only(permits),
                 };
-                let granted = client.post(&path_of(&id, "/grant")?, &api::Grant { grant }).await?;
-                self.show(&granted, in_one_line)
+                let grant = api::Grant { grant, shown: None };
+                self.show(&client.post(&path_of(&id, "/grant")?, &grant).await?, in_one_line)
             }
             Component::Revoke { id, permits } => {
                 let revoke = api::Revoke { permits };
@@ -98,7 +98,8 @@ impl Asking<'_> {
         if !matches!(answer.trim(), "y" | "Y" | "yes") {
             return self.show(&added, in_one_line);
         }
-        let grant = api::Grant { grant: api::GrantChoice::All(api::All::All) };
+        let shown = api::Shown { sha256: added.sha256, asked: added.asked };
+        let grant = api::Grant { grant: api::GrantChoice::All(api::All::All), shown: Some(shown) };
         self.show(&client.post(&path_of(&added.id, "/grant")?, &grant).await?, in_one_line)
     }
 

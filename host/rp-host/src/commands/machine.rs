@@ -3,8 +3,9 @@
 use std::{
     io::{Read, Seek, SeekFrom},
     path::Path,
-    time::Duration,
 };
+
+use rp_watch::{DirectoryWatch, Notice};
 
 use super::Asking;
 use crate::{
@@ -59,21 +60,22 @@ impl Asking<'_> {
 /// Prints what comes into a file behind `end`, until the program is interrupted. A file that
 /// became shorter was begun anew.
 async fn print_additions(path: &Path, mut end: u64) -> Result<(), Problem> {
-    const PAUSE: Duration = Duration::from_millis(200);
+    let watch = DirectoryWatch::on(path.parent(), Notice::EveryWrite);
     loop {
-        tokio::time::sleep(PAUSE).await;
-        let Ok(mut file) = std::fs::File::open(path) else { continue };
-        let length = file.metadata().doing("read the log")?.len();
-        if length < end {
-            end = 0;
+        if let Ok(mut file) = std::fs::File::open(path) {
+            let length = file.metadata().doing("read the log")?.len();
+            if length < end {
+                end = 0;
+            }
+            let mut added = Vec::new();
+            file.seek(SeekFrom::Start(end)).doing("read the log")?;
+            file.take(length - end).read_to_end(&mut added).doing("read the log")?;
+            // A line that is being written is shown when it is whole.
+            let whole = added.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
+            added.truncate(whole);
+            end += whole as u64;
+            output::raw(safe(&String::from_utf8_lossy(&added)).as_bytes())?;
         }
-        let mut added = Vec::new();
-        file.seek(SeekFrom::Start(end)).doing("read the log")?;
-        file.take(length - end).read_to_end(&mut added).doing("read the log")?;
-        // A line that is being written is shown when it is whole.
-        let whole = added.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
-        added.truncate(whole);
-        end += whole as u64;
-        output::raw(safe(&String::from_utf8_lossy(&added)).as_bytes())?;
+        watch.changed().await;
     }
 }

@@ -93,9 +93,18 @@ impl Components {
         })
     }
 
-    /// Grants what was chosen of what a component asks for.
-    pub async fn grant(&self, id: &str, choice: Choice) -> Result<api::Component, Problem> {
+    /// Grants what was chosen of what a component asks for, if it is still what was shown.
+    pub async fn grant(
+        &self,
+        id: &str,
+        choice: Choice,
+        shown: Option<api::Shown>,
+    ) -> Result<api::Component, Problem> {
         self.change(id, |grants, about, rules| {
+            if shown.is_some_and(|shown| shown != about.shown()) {
+                return Err(Problem::failed(format!("{id} is not what it was any more"))
+                    .hint(format!("`rp-host component inspect {id}` shows what it is now")));
+            }
             choice.apply(grants, &about.manifest, &about.publisher, rules)
         })
         .await

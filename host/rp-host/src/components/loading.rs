@@ -55,12 +55,10 @@ impl Loader {
         Ok(Loader { engine: engine(root)?, database })
     }
 
-    /// Has everything that ships compiled, unless it is.
+    /// Has everything that ships compiled.
     pub async fn compile_what_ships(&self) {
-        if !COMPONENTS.iter().all(|component| self.engine.has_compiled(component.bytes)) {
-            tracing::info!("compiling the components that ship");
-            compile_apart(None).await;
-        }
+        tracing::info!("compiling the components that ship");
+        compile_apart(None).await;
     }
 
     /// Has a component compiled, unless it is.

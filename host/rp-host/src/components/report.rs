@@ -26,8 +26,15 @@ impl About {
         self.publisher == Publisher::BuiltIn
     }
 
+    /// What a person sees of it before they grant it something.
+    pub(super) fn shown(&self) -> api::Shown {
+        let asked = self.manifest.permits().iter().map(ToString::to_string).collect();
+        api::Shown { sha256: self.sha256.clone(), asked }
+    }
+
     fn describe(&self, state: String) -> api::Component {
         let manifest = &self.manifest;
+        let api::Shown { sha256, asked } = self.shown();
         api::Component {
             id: manifest.id.to_string(),
             version: manifest.version.to_string(),
@@ -37,12 +44,12 @@ impl About {
             signer: self.publisher.to_string(),
             world: manifest.world.to_string(),
             permissions: manifest.permissions.iter().map(ToString::to_string).collect(),
-            asked: manifest.permits().iter().map(ToString::to_string).collect(),
+            asked,
             granted: Vec::new(),
             pending: Vec::new(),
             memory_mib: manifest.memory_mib,
             size: self.bytes as u64,
-            sha256: self.sha256.clone(),
+            sha256,
             state,
             in_force: None,
             imports: Vec::new(),

@@ -50,6 +50,7 @@ fn stamp(file: &Path) -> Option<(u64, u64, i64, i64)> {
 impl Components {
     /// Looks at the folders now, and again whenever something in them changed; for ever.
     pub async fn watch(self: Arc<Self>) {
+        self.load_the_rest().await;
         loop {
             let directories = self.directories();
             let watch = DirectoryWatch::on(

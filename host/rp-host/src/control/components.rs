@@ -30,6 +30,7 @@ pub(super) fn routes() -> Router<Arc<Host>> {
 }
 
 async fn list(_: Person, State(host): Shared) -> Json<api::Components> {
+    host.components().loaded().await;
     Json(host.components().list())
 }
 
@@ -86,8 +87,8 @@ async fn grant(
     UrlPath(id): UrlPath<String>,
     body: Result<Json<api::Grant>, JsonRejection>,
 ) -> Answer<api::Component> {
-    let grant = read(body)?.grant;
-    whole(async move { host.components().grant(&id, choice(grant)?).await }).await
+    let api::Grant { grant, shown } = read(body)?;
+    whole(async move { host.components().grant(&id, choice(grant)?, shown).await }).await
 }
 
 async fn revoke(

@@ -31,7 +31,7 @@ impl Host {
     /// The actions of an agent, in the order of their components.
     pub async fn actions(&self, id: &str) -> Result<api::Actions, Problem> {
         let entry = self.entry(id).await?;
-        let actions = self.offered(&entry).into_iter().map(Offered::for_client).collect();
+        let actions = self.offered(&entry).await.into_iter().map(Offered::for_client).collect();
         Ok(api::Actions { actions })
     }
 
@@ -45,7 +45,7 @@ impl Host {
     ) -> Result<api::ActionDone, Problem> {
         let entry = self.entry(id).await?;
         let lists = format!("`rp-host action list {id}` shows them");
-        let offered = offered::find(self.offered(&entry), name, &lists)?;
+        let offered = offered::find(self.offered(&entry).await, name, &lists)?;
         parameters::check(&offered.action().parameters, &run.parameters, &lists)?;
         if offered.action().destructive && !run.confirmed {
             let summary = &offered.action().summary;
@@ -101,7 +101,8 @@ impl Host {
         }
     }
 
-    fn offered(&self, entry: &Entry) -> Vec<Offered> {
+    async fn offered(&self, entry: &Entry) -> Vec<Offered> {
+        self.components.loaded().await;
         offered::offered(self.components.actions(), entry.harness())
     }
 

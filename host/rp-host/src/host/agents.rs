@@ -70,6 +70,7 @@ impl Host {
     /// its harness is there: what is wrong is in its state.
     pub async fn create(&self, create: api::Create) -> Result<api::Agent, Problem> {
         let harness = create.harness.unwrap_or_else(|| self.default_harness.clone());
+        self.components.loaded().await;
         let adapter = self.components.adapter(&harness)?;
         let granted = self.components.programs(&adapter, &create.settings);
         let (program, _) = self.sessions.installed(&adapter, &granted).await;

@@ -94,6 +94,7 @@ impl Host {
         self: &Arc<Self>,
         wanted: api::GoLive,
     ) -> Result<(api::Live, Presence), Problem> {
+        self.components.loaded().await;
         let adapter = self.components.adapter(&wanted.harness)?;
         let description = adapter.describe();
         let program = self.sessions.program(&adapter).ok_or_else(|| not_installed(description))?;
