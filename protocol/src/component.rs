@@ -267,16 +267,25 @@ impl fmt::Display for Permission {
     }
 }
 
+/// What is wrong with a TOML file, and in which line. The error itself would draw the line too,
+/// which is for terminals.
+#[must_use]
+pub fn toml_problem(text: &str, error: &toml::de::Error) -> String {
+    match error.span().and_then(|span| text.get(..span.start)) {
+        Some(before) => format!("line {}: {}", before.matches('\n').count() + 1, error.message()),
+        None => error.message().to_owned(),
+    }
+}
+
 impl Manifest {
     /// Reads a manifest.
     ///
     /// # Errors
     /// See [`ManifestError`]; the first that is met.
     pub fn parse(text: &str) -> Result<Self, ManifestError> {
-        let table = text.parse::<Table>().map_err(|error| {
-            // The rest of the error is a drawing of the line, for terminals.
-            ManifestError::Syntax(error.message().to_owned())
-        })?;
+        let table = text
+            .parse::<Table>()
+            .map_err(|error| ManifestError::Syntax(toml_problem(text, &error)))?;
         let mut fields = Fields { table, place: "a manifest".to_owned(), prefix: String::new() };
         let id = ComponentId::parse(&fields.text("id")?).ok_or_else(|| {
             fields.wrong("id", "lower-case letters, digits and hyphens, beginning with a letter")
@@ -665,7 +674,8 @@ mod tests {
         for (base, more, expected) in cases {
             assert_eq!(refusal(base, more), expected, "{more}");
         }
-        assert!(refusal("", "id = ").starts_with("the manifest is not TOML: "));
+        let cut = refusal("", "id = \"a\"\nversion = ");
+        assert!(cut.starts_with("the manifest is not TOML: line 2: "), "{cut}");
     }
 
     proptest! {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use rp_protocol::component::{ComponentId, Manifest, Permit, PermitError};
+use rp_protocol::component::{ComponentId, Manifest, Permit, PermitError, toml_problem};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -130,7 +130,7 @@ impl Grants {
         };
         let syntax = |reason: String| GrantError::Syntax { path: path.to_owned(), reason };
         let written: BTreeMap<String, Written> =
-            toml::from_str(&text).map_err(|error| syntax(error.message().to_owned()))?;
+            toml::from_str(&text).map_err(|error| syntax(toml_problem(&text, &error)))?;
         let mut of = BTreeMap::new();
         for (id, written) in written {
             let id = ComponentId::parse(&id).ok_or_else(|| syntax(format!("{id:?} is no id")))?;

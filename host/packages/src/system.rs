@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use rp_protocol::component::{ComponentId, Permit, PermitError};
+use rp_protocol::component::{ComponentId, Permit, PermitError, toml_problem};
 use serde::Deserialize;
 
 use crate::signature::{Publisher, SignatureError};
@@ -67,7 +67,7 @@ impl SystemPolicy {
 
     fn parse(path: &Path, text: &str) -> Result<Self, Reason> {
         let written: Written =
-            toml::from_str(text).map_err(|error| Reason::Syntax(error.message().to_owned()))?;
+            toml::from_str(text).map_err(|error| Reason::Syntax(toml_problem(text, &error)))?;
         let publishers = written
             .publishers
             .map(|keys| keys.iter().map(|key| key.parse()).collect::<Result<Vec<Publisher>, _>>());

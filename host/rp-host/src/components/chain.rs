@@ -10,7 +10,7 @@ use rp_engine::{Policy, Trial};
 use rp_mesh::RoutingPolicy;
 use rp_packages::read_text;
 use rp_protocol::{
-    component::Permit,
+    component::{Permit, toml_problem},
     routing::{Decision, Facts},
 };
 
@@ -38,7 +38,7 @@ impl ChainSettings {
     /// Reads the text of a `policy.toml`.
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut table: toml::Table =
-            text.parse().map_err(|error: toml::de::Error| error.message().to_owned())?;
+            text.parse().map_err(|error: toml::de::Error| toml_problem(text, &error))?;
         let chain = table.remove("chain").map(|chain| {
             let ids = chain.as_array().map(|ids| ids.iter().map(|id| id.as_str()));
             ids.and_then(|ids| ids.map(|id| id.map(str::to_owned)).collect())
@@ -338,6 +338,6 @@ mod tests {
             refusal("order = 1"),
             "order is neither chain nor a table with the settings of a policy"
         );
-        assert!(!refusal("[guarded").is_empty());
+        assert!(refusal("\n[guarded").starts_with("line 2: "));
     }
 }
