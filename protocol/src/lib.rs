@@ -8,6 +8,7 @@ pub mod component;
 pub mod key;
 pub mod membership;
 pub mod mesh;
+pub mod owner;
 pub mod remote;
 pub mod routing;
 pub mod session;
