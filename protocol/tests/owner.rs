@@ -9,6 +9,7 @@
 
 use proptest::prelude::*;
 use rp_protocol::key::{PublicKey, SecretKey, Signature};
+use rp_protocol::membership::{Member, Membership};
 use rp_protocol::owner::*;
 
 fn owner() -> SecretKey {
@@ -150,6 +151,32 @@ mod consents {
         for wrong in ["", "{}", "null", &consent.to_json().replace("17", "18")] {
             assert!(Consent::parse(wrong).is_err());
         }
+    }
+
+    #[test]
+    fn a_listed_machine_is_talked_to_only_if_it_consents_to_that_owner() {
+        let listing = |owner: &SecretKey, machines: &[PublicKey]| Membership {
+            version: 1,
+            issued_at: 1,
+            owner: owner.public(),
+            members: machines
+                .iter()
+                .map(|key| Member {
+                    key: *key,
+                    relay_url: String::new(),
+                    paired_at: String::new(),
+                    nickname: None,
+                })
+                .collect(),
+        };
+        let (machine, stranger) = (machine(), SecretKey::from_seed(&[9; 32]));
+        let ours = listing(&owner(), &[machine.public()]);
+        let theirs = listing(&stranger, &[machine.public()]);
+        let consent = Consent::give(&machine, owner().public(), 17);
+        assert!(consent.holds_for(&machine.public(), [&theirs, &ours]));
+        assert!(!consent.holds_for(&machine.public(), [&theirs]), "any owner can list any machine");
+        assert!(!consent.holds_for(&stranger.public(), [&ours]), "it is another machine's");
+        assert!(!consent.holds_for(&machine.public(), [&listing(&owner(), &[])]), "it was removed");
     }
 }
 

@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::key::{BadSignature, PublicKey, SecretKey, Signature};
+use crate::membership::Membership;
 
 /// The name of this use, in front of what is signed.
 const PURPOSE: &[u8] = b"rp-host consent to membership 1\n";
@@ -70,6 +71,20 @@ impl Consent {
             "{{\"owner\":\"{}\",\"machine\":\"{}\",\"given_at\":{},\"sig\":\"{}\"}}",
             self.owner, self.machine, self.given_at_ms, self.signature
         )
+    }
+
+    /// Whether it lets `machine` be talked to under one of these memberships: it is that machine's,
+    /// and its owner is one of those who list it. The memberships are those that count here.
+    #[must_use]
+    pub fn holds_for<'a>(
+        &self,
+        machine: &PublicKey,
+        memberships: impl IntoIterator<Item = &'a Membership>,
+    ) -> bool {
+        self.machine == *machine
+            && memberships
+                .into_iter()
+                .any(|membership| membership.owner == self.owner && membership.lists(machine))
     }
 
     /// Whose membership it is about.
