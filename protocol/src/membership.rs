@@ -5,7 +5,6 @@
 //! with. The signature covers the bytes as they are ([`SignedMembership::blob`]): nobody writes
 //! them anew, or the signature would no longer fit.
 
-mod directory;
 mod exchange;
 mod follow;
 
@@ -16,7 +15,6 @@ use serde::Deserialize;
 use crate::key::{KeyError, PublicKey, SecretKey, Signature};
 use crate::mesh::write_json_string;
 
-pub use directory::Directory;
 pub use exchange::{
     Answer, BadAnswer, MAX_ANSWER_BYTES, MAX_PUBLICATION_BYTES, PublishError, Published,
     ReadAnswer, Stored, check_publication, write_publication,

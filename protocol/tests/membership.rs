@@ -377,62 +377,6 @@ mod relays {
             Answer::Invalid(BadAnswer::TooLong)
         );
     }
-
-    fn listing(owner: u8, machines: &[u8]) -> Membership {
-        Membership {
-            version: 1,
-            issued_at: 1,
-            owner: machine(owner),
-            members: machines.iter().map(|seed| member(machine(*seed), None)).collect(),
-        }
-    }
-
-    #[test]
-    fn machines_of_one_membership_may_send_to_each_other_and_to_themselves() {
-        let mut directory = Directory::default();
-        directory.replace(&listing(100, &[1, 2, 2]));
-        directory.replace(&listing(101, &[2, 3]));
-        directory.replace(&listing(102, &[4]));
-        let may = |from, to| directory.may_send(&machine(from), &machine(to));
-        assert!(may(1, 2) && may(2, 1) && may(2, 3) && may(3, 2));
-        assert!(may(1, 1) && may(4, 4));
-        assert!(!may(1, 3), "it is not transitive");
-        assert!(!may(1, 4) && !may(4, 1) && !may(5, 5));
-        assert!(!may(100, 1) && !may(1, 100), "an owner is no member");
-        assert_eq!(directory.owners_listing(&machine(2)).count(), 2);
-    }
-
-    #[test]
-    fn a_new_membership_replaces_the_one_before_at_once() {
-        let mut directory = Directory::default();
-        directory.replace(&listing(100, &[1, 2]));
-        directory.replace(&listing(100, &[1, 3]));
-        assert!(!directory.may_send(&machine(1), &machine(2)));
-        assert!(directory.may_send(&machine(1), &machine(3)));
-        directory.remove(&machine(100));
-        assert!(!directory.may_send(&machine(1), &machine(3)));
-        assert_eq!(directory.owners_listing(&machine(1)).count(), 0);
-    }
-
-    proptest! {
-        #[test]
-        fn the_directory_says_what_a_search_through_all_memberships_says(
-            changes in proptest::collection::vec((0_u8..4, proptest::collection::vec(10_u8..16, 0..4)), 0..12),
-        ) {
-            let mut directory = Directory::default();
-            let mut newest = std::collections::HashMap::new();
-            for (owner, machines) in changes {
-                directory.replace(&listing(owner, &machines));
-                newest.insert(owner, machines);
-            }
-            for from in 10..16 {
-                for to in 10..16 {
-                    let together = newest.values().any(|all| all.contains(&from) && all.contains(&to));
-                    prop_assert_eq!(directory.may_send(&machine(from), &machine(to)), together);
-                }
-            }
-        }
-    }
 }
 
 mod following {

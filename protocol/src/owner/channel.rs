@@ -13,6 +13,14 @@
 //! ```
 //!
 //! Each kind is sealed once in a conversation, so that no nonce is used twice with a key.
+//!
+//! | kind | sealed JSON |
+//! |---|---|
+//! | 3 request | `machine` key, `name`, `proof`: machine's signature over "rp-host invitation, machine 1\n" and salt |
+//! | 4 offer | `owner` key, `proof`: owner's signature over "rp-host invitation, owner 1\n" and salt |
+//! | 5 consent | `given_at`, `sig` of [`Consent`](super::Consent::to_json) |
+//! | 6 welcome | `version` of the membership |
+//! | 7, 8 refused by the inviter, by the joiner | no members |
 
 use std::fmt;
 

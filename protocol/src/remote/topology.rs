@@ -46,35 +46,26 @@ impl Topology {
         for member in counting.flat_map(|membership| &membership.members) {
             nicknames.entry(member.key).or_default().extend(member.nickname.as_deref());
         }
-        let identities: Vec<Identity> = nicknames
+        let mut chosen: BTreeMap<PublicKey, Option<String>> = nicknames
             .into_iter()
-            .map(|(key, candidates)| Identity {
-                key,
-                nickname: choose_nickname(candidates).map(str::to_owned),
-            })
+            .map(|(key, candidates)| (key, choose_nickname(candidates).map(str::to_owned)))
             .collect();
-        Topology::of(this, identities)
-    }
-
-    fn of(this: PublicKey, identities: Vec<Identity>) -> Topology {
-        let mut aliases = assign_aliases(identities.iter().cloned());
-        let mut machines: Vec<Machine> = identities
-            .into_iter()
-            .map(|Identity { key, nickname }| Machine {
-                key,
-                alias: aliases.remove(&key).unwrap_or_default(),
-                label: nickname
-                    .unwrap_or_else(|| key.to_string().chars().take(LABEL_CHARACTERS).collect()),
-            })
-            .collect();
-        machines.sort_by_cached_key(|machine| machine.key.to_string());
-        let (own, siblings): (Vec<Machine>, Vec<Machine>) =
-            machines.into_iter().partition(|machine| machine.key == this);
-        let this = own.into_iter().next().unwrap_or(Machine {
-            key: this,
-            alias: String::new(),
-            label: String::new(),
-        });
+        let identity = |(key, nickname): (&PublicKey, &Option<String>)| Identity {
+            key: *key,
+            nickname: nickname.clone(),
+        };
+        let mut aliases = assign_aliases(chosen.iter().map(identity));
+        let mut machine = |key: PublicKey, nickname: Option<String>| Machine {
+            key,
+            alias: aliases.remove(&key).unwrap_or_default(),
+            label: nickname
+                .unwrap_or_else(|| key.to_string().chars().take(LABEL_CHARACTERS).collect()),
+        };
+        let own_nickname = chosen.remove(&this).flatten();
+        let this = machine(this, own_nickname);
+        let mut siblings: Vec<Machine> =
+            chosen.into_iter().map(|(key, nickname)| machine(key, nickname)).collect();
+        siblings.sort_by_cached_key(|sibling| sibling.key.to_string());
         let numbered = || siblings.iter().enumerate();
         Topology {
             by_alias: numbered().map(|(at, sibling)| (sibling.alias.clone(), at)).collect(),
