@@ -5,6 +5,10 @@
 
 pub mod actions;
 pub mod component;
+pub mod key;
+pub mod membership;
 pub mod mesh;
+pub mod owner;
+pub mod remote;
 pub mod routing;
 pub mod session;
