@@ -7,5 +7,6 @@ pub mod actions;
 pub mod component;
 pub mod key;
 pub mod mesh;
+pub mod relay;
 pub mod routing;
 pub mod session;
