@@ -9,4 +9,5 @@ pub mod key;
 pub mod mesh;
 pub mod relay;
 pub mod routing;
+pub mod seal;
 pub mod session;

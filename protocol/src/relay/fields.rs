@@ -102,6 +102,16 @@ impl<'a> Fields<'a> {
         Ok(*array)
     }
 
+    /// This many bytes.
+    ///
+    /// # Errors
+    /// When there are fewer.
+    pub fn bytes(&mut self, what: &'static str, length: usize) -> Result<&'a [u8], FrameError> {
+        let split = self.rest.split_at_checked(length).ok_or(FrameError::Malformed(what))?;
+        self.rest = split.1;
+        Ok(split.0)
+    }
+
     /// A key, which need not be a point of the curve.
     ///
     /// # Errors
@@ -120,9 +130,7 @@ impl<'a> Fields<'a> {
         if length > limit {
             return Err(malformed);
         }
-        let (text, rest) = self.rest.split_at_checked(length).ok_or(malformed)?;
-        self.rest = rest;
-        std::str::from_utf8(text).map_err(|_| malformed)
+        std::str::from_utf8(self.bytes(what, length)?).map_err(|_| malformed)
     }
 
     /// A flag.

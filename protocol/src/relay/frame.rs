@@ -247,7 +247,7 @@ pub enum Presence {
 /// What a message carries. Begins with its kind as a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Content<'a> {
-    /// 0: Sealed from host to host. The rest.
+    /// 0: Sealed from host to host ([`seal`](crate::seal)). The rest.
     Sealed(&'a [u8]),
     /// 1: An envelope between machines in the clear: the `envelope` of the old wire's `pi_envelope`,
     /// a JSON object, as it was written. The rest.
