@@ -270,8 +270,9 @@ async fn quic_connection(
         sink.stopped().await.ok()
     };
     let large = incoming.clone();
-    let read_large = async {
-        while let Ok(mut stream) = connection.accept_uni().await {
+    let streams = connection.clone();
+    let read_large = async move {
+        while let Ok(mut stream) = streams.accept_uni().await {
             let frame = stream.read_to_end(MAX_LARGE_FRAME_BYTES + 16).await.ok()?;
             large.send(frame).await.ok()?;
         }
@@ -288,14 +289,7 @@ async fn quic_connection(
         Some(())
     };
     let transport = Transport::Quic { exporter };
-    tokio::select! {
-        _ = write => {},
-        _ = async { tokio::join!(read, read_large) } => {},
-        () = async {
-            serve(transport, name, frames, out, state).await;
-            std::future::pending::<()>().await;
-        } => {},
-    }
+    tokio::join!(write, read, read_large, serve(transport, name, frames, out, state));
     Some(())
 }
 
@@ -371,13 +365,14 @@ async fn on_frame(
             }
         }
         Frame::Watch(keys) => {
-            for peer in &keys {
-                let online = client(peer).is_some();
+            // From here on changes are told; only then comes how it is now.
+            state.lock().unwrap().watches.insert(key, keys.clone());
+            for peer in keys {
+                let online = client(&peer).is_some();
                 let presence = if online { Presence::Online } else { Presence::Offline };
-                let frame = Frame::Presence { peer: *peer, presence, since_ms: 5 };
+                let frame = Frame::Presence { peer, presence, since_ms: 5 };
                 out.send(frame.to_bytes()).await.ok()?;
             }
-            state.lock().unwrap().watches.insert(key, keys);
         }
         Frame::Room { room, .. } => {
             let mut state = state.lock().unwrap();
