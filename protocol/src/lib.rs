@@ -5,6 +5,7 @@
 
 pub mod actions;
 pub mod component;
+pub mod courier;
 pub mod key;
 pub mod mesh;
 pub mod relay;

@@ -91,6 +91,12 @@ impl Channel {
         })
     }
 
+    /// When a handshake that is going on is given up, in milliseconds since 1970.
+    #[must_use]
+    pub fn handshake_ends_ms(&self) -> Option<u64> {
+        self.handshake.as_ref().map(|pending| pending.begun_ms.saturating_add(HANDSHAKE_TIMEOUT_MS))
+    }
+
     /// Begins a handshake; gives what to send to the other host.
     ///
     /// # Errors
