@@ -144,3 +144,39 @@ async fn local_address(addresses: &[SocketAddr]) -> Option<IpAddr> {
     socket.connect(address).await.ok()?;
     socket.local_addr().ok().map(|address| address.ip())
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that fails panics")]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_won_on_a_network_is_remembered_for_an_hour() {
+        let (here, there): (IpAddr, IpAddr) = ([10, 0, 0, 1].into(), [10, 0, 0, 2].into());
+        let relay = RelayName::new("relay.example.org", 443).unwrap();
+        let mut winners = Winners::default();
+        winners.put(&relay, here, Transport::WebSocket);
+        assert_eq!(winners.get(&relay, here), Some(Transport::WebSocket));
+        assert_eq!(winners.get(&relay, there), None);
+        tokio::time::advance(REMEMBERED).await;
+        assert_eq!(winners.get(&relay, here), None);
+        for number in 0..=255 {
+            winners.put(&relay, [10, 0, 1, number].into(), Transport::Quic);
+        }
+        assert_eq!(winners.0.len(), MAX_NETWORKS);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_websocket_wins_when_quic_does_not_answer() {
+        let begun = Instant::now();
+        let quic = std::future::pending();
+        let socket = after(HEAD_START, async { Err(WireError::Protocol) });
+        let failed = tokio::time::timeout(DEADLINE, first_success(quic, socket)).await;
+        // A WebSocket that fails leaves it to QUIC until the deadline.
+        assert!(failed.is_err() && begun.elapsed() == DEADLINE);
+        let quic = async { Err(WireError::Protocol) };
+        let socket = async { Err(WireError::Failed("refused".to_owned())) };
+        let Err(error) = first_success(quic, socket).await else { return };
+        assert_eq!(error, WireError::Failed("refused".to_owned()));
+    }
+}

@@ -11,6 +11,7 @@ mod connect;
 mod legacy;
 mod link;
 mod message;
+mod network;
 mod quic;
 mod session;
 mod trust;

@@ -16,7 +16,7 @@ use crate::connect::{Winners, connect};
 use crate::message::{Answers, CloneSeen, Command, Delivery, Message, Peer, Room};
 use crate::trust::Trust;
 use crate::wire::{Connected, Wire, WireError};
-use crate::{legacy, session};
+use crate::{legacy, network, session};
 
 /// How many commands may wait. Whoever gives one more waits.
 const MAX_COMMANDS: usize = 256;
@@ -138,7 +138,11 @@ impl Link {
             state: state_sender,
             winners: Winners::default(),
         };
-        tokio::spawn(runner.run());
+        let network = tokio::spawn(network::watch(commands.downgrade()));
+        tokio::spawn(async move {
+            runner.run().await;
+            network.abort();
+        });
         (Link { commands, state, peers, clone_seen }, deliveries_receiver)
     }
 
@@ -216,7 +220,7 @@ impl Link {
     }
 
     /// The machine's network has changed or it has woken up: a connection is checked at once, and a
-    /// wait for the next attempt is over.
+    /// wait for the next attempt is over. On Linux the link notices by itself.
     ///
     /// # Errors
     /// [`Ended`].
