@@ -1,8 +1,10 @@
 //! A connection to a relay that knows only the old wire: one JSON document in each message.
 //!
-//! It carries envelopes between machines and what apps and one room of this machine say to each
-//! other. Nothing on it is sealed, and nobody says whether a message has arrived: a message without an
+//! It carries envelopes between machines and what apps and rooms of this machine say to each other; each
+//! room is a connection. Nothing on it is sealed, and nobody says whether a message has arrived: a message without an
 //! error within [`ERROR_DEADLINE`] is [`Answer::Handed`].
+
+mod rooms;
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -18,6 +20,9 @@ use crate::link::{End, Host, Wanted};
 use crate::message::{Command, Message, Peer, Room};
 use crate::websocket::LegacySocket;
 use crate::wire::WireError;
+use rooms::Rooms;
+
+pub(crate) use rooms::Origin;
 
 /// How long a relay's error about an envelope is waited for.
 const ERROR_DEADLINE: Duration = Duration::from_secs(5);
@@ -82,6 +87,8 @@ struct Waiting {
 struct Session<'a> {
     socket: LegacySocket,
     room: (String, Room),
+    /// All wanted rooms but that one.
+    rooms: Rooms,
     waiting: VecDeque<Waiting>,
     wanted: &'a mut Wanted,
     host: &'a Host,
@@ -93,9 +100,14 @@ pub(crate) async fn run(
     room: (String, Room),
     commands: &mut mpsc::Receiver<Command>,
     wanted: &mut Wanted,
-    host: &Host,
+    origin: Origin,
 ) -> End {
-    let mut session = Session { socket, room, waiting: VecDeque::new(), wanted, host };
+    let host = &*origin.host.clone();
+    let mut rooms = Rooms::new(origin);
+    for (id, other) in wanted.rooms.iter().filter(|(id, _)| **id != room.0) {
+        rooms.open(id, other);
+    }
+    let mut session = Session { socket, room, rooms, waiting: VecDeque::new(), wanted, host };
     let mut heard = Instant::now();
     if let Err(error) = session.watch().await {
         return error.into();
@@ -146,27 +158,28 @@ impl Session<'_> {
         self.wanted.note(&command);
         match command {
             Command::Send { to, message, answers, .. } => self.send(to, message, answers).await?,
-            Command::Room { id, room } if id == self.room.0 => {
+            // The first room needs a login of its own.
+            Command::Room { .. } if self.room.0 == DEFAULT_ROOM => return Err(End::Drained),
+            Command::RoomClose { id } if id == self.room.0 => return Err(End::Drained),
+            Command::RoomClose { id } => self.rooms.close(&id),
+            Command::Room { id, room } => {
                 let meta = json!({
                     "model": room.model, "thinking": room.thinking, "working": room.working,
                 });
                 let update = json!({ "type": "room_meta_update", "room_id": id, "meta": meta });
-                self.room.1 = room;
+                if id == self.room.0 {
+                    self.room.1 = room;
+                } else {
+                    self.rooms.open(&id, &room);
+                }
                 self.socket.send(update.to_string()).await?;
             }
-            // Another room needs another login: one that is opened before the first is.
-            Command::Room { .. } if self.room.0 == DEFAULT_ROOM => return Err(End::Drained),
-            Command::RoomClose { id } if id == self.room.0 => return Err(End::Drained),
             Command::Watch(_) => {
                 self.host.peers.send_modify(std::collections::BTreeMap::clear);
                 self.watch().await?;
             }
             Command::Stop => return Err(End::Wanted),
-            Command::Room { .. }
-            | Command::RoomClose { .. }
-            | Command::Answer { .. }
-            | Command::NetworkChanged
-            | Command::Start => {}
+            Command::Answer { .. } | Command::NetworkChanged | Command::Start => {}
         }
         Ok(())
     }
@@ -195,10 +208,17 @@ impl Session<'_> {
                     format!(r#"{{"type":"pi_envelope","to_pc":"{to}","envelope":{envelope}}}"#);
                 self.socket.send(frame).await?;
             }
-            Message::App { to_room, text, .. } => {
-                let frame = json!({ "peer": to, "room": to_room, "ct": text });
-                self.socket.send(frame.to_string()).await?;
-                let _ = answers.try_send(Answer::Handed);
+            Message::App { from_room, to_room, text } => {
+                let frame = json!({ "peer": to, "room": to_room, "ct": text }).to_string();
+                let answer = if from_room == self.room.0 {
+                    self.socket.send(frame).await?;
+                    Answer::Handed
+                } else if self.rooms.send(&from_room, frame) {
+                    Answer::Handed
+                } else {
+                    Answer::Refused(Refusal::NoSuchRoom)
+                };
+                let _ = answers.try_send(answer);
             }
         }
         Ok(())
@@ -212,16 +232,15 @@ impl Session<'_> {
         let time = |value: &Value| value.get("since_ts").and_then(Value::as_u64).unwrap_or(0);
         match string("type") {
             None => {
-                let (Some(from), Some(text)) = (key("peer"), string("ct")) else { return };
-                let from_room = string("room").unwrap_or(DEFAULT_ROOM).to_owned();
-                let to_room = self.room.0.clone();
-                self.deliver(from, Message::App { from_room, to_room, text: text.to_owned() });
+                if let Some((from, message)) = app_message(text, &self.room.0) {
+                    deliver(self.host, from, message);
+                }
             }
             Some("pi_envelope_in") if string("from_pc") == Some("_relay") => self.on_error(&frame),
             Some("pi_envelope_in") => {
                 let Some(from) = key("from_pc") else { return };
                 if let Some(envelope) = raw_envelope(text) {
-                    self.deliver(from, Message::Envelope(envelope));
+                    deliver(self.host, from, Message::Envelope(envelope));
                 }
             }
             Some("peer_online") => self.presence(key("peer"), Presence::Legacy, 0),
@@ -237,15 +256,6 @@ impl Session<'_> {
                 }
             }
             Some(_) => {}
-        }
-    }
-
-    fn deliver(&self, from: PublicKey, message: Message) {
-        let mut id = [0; 16];
-        // The id is only for this host; nothing on this wire answers it.
-        let _ = getrandom::fill(&mut id);
-        if !self.host.deliver(MessageId(id), from, message) {
-            tracing::warn!("a message from the old wire is lost: too many wait");
         }
     }
 
@@ -272,6 +282,28 @@ impl Session<'_> {
         if let Some(waiting) = place.and_then(|place| self.waiting.remove(place)) {
             let _ = waiting.answers.try_send(answer);
         }
+    }
+}
+
+/// What an app says to a room of this machine. `None` when the frame is not that.
+fn app_message(frame: &str, room: &str) -> Option<(PublicKey, Message)> {
+    let frame: Value = serde_json::from_str(frame).ok()?;
+    let string = |key: &str| frame.get(key).and_then(Value::as_str);
+    if string("type").is_some() {
+        return None;
+    }
+    let from = PublicKey::parse(string("peer")?).ok()?;
+    let from_room = string("room").unwrap_or(DEFAULT_ROOM).to_owned();
+    let text = string("ct")?.to_owned();
+    Some((from, Message::App { from_room, to_room: room.to_owned(), text }))
+}
+
+fn deliver(host: &Host, from: PublicKey, message: Message) {
+    let mut id = [0; 16];
+    // The id is only for this host; nothing on this wire answers it.
+    let _ = getrandom::fill(&mut id);
+    if !host.deliver(MessageId(id), from, message) {
+        tracing::warn!("a message from the old wire is lost: too many wait");
     }
 }
 

@@ -134,7 +134,7 @@ impl Link {
             instance: Instance(instance),
             commands: commands_receiver,
             wanted: Wanted { running: true, ..Wanted::default() },
-            host,
+            host: Arc::new(host),
             state: state_sender,
             winners: Winners::default(),
         };
@@ -327,7 +327,7 @@ struct Runner {
     instance: Instance,
     commands: mpsc::Receiver<Command>,
     wanted: Wanted,
-    host: Host,
+    host: Arc<Host>,
     state: watch::Sender<State>,
     winners: Winners,
 }
@@ -388,7 +388,7 @@ impl Runner {
             let connected = self.meanwhile(connecting).await;
             self.winners = winners;
             end = match connected? {
-                Ok(connected) => match self.session(&relay.url, connected).await? {
+                Ok(connected) => match self.session(&relay, connected).await? {
                     End::Failed { error, retry_after } => End::Failed { error, retry_after },
                     other => return Ok(other),
                 },
@@ -403,13 +403,13 @@ impl Runner {
         Ok(end)
     }
 
-    async fn session(&mut self, url: &RelayUrl, connected: Connected) -> Result<End, Interrupted> {
-        let relay = url.as_str().to_owned();
+    async fn session(&mut self, to: &Relay, connected: Connected) -> Result<End, Interrupted> {
+        let relay = to.url.as_str().to_owned();
         match connected {
             Connected::Modern(mut wire, mut sender) => {
                 let transport = Transport::of(&wire);
                 let Config { key, software, .. } = self.config.clone();
-                let login = wire.log_in(&mut sender, &key, self.instance, url, &software);
+                let login = wire.log_in(&mut sender, &key, self.instance, &to.url, &software);
                 let login = tokio::time::timeout(LOGIN_DEADLINE, login);
                 let welcome = match self.meanwhile(login).await? {
                     Ok(Ok(welcome)) => welcome,
@@ -435,7 +435,9 @@ impl Runner {
                 }
                 self.state.send_replace(State::Connected { relay, transport: Transport::Legacy });
                 let (commands, wanted) = (&mut self.commands, &mut self.wanted);
-                Ok(legacy::run(socket, room, commands, wanted, &self.host).await)
+                let (url, host) = (to.url.clone(), self.host.clone());
+                let origin = legacy::Origin { relay: url, trust: to.trust, key, host };
+                Ok(legacy::run(socket, room, commands, wanted, origin).await)
             }
         }
     }

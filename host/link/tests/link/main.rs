@@ -280,11 +280,17 @@ async fn a_relay_that_knows_only_the_old_wire_is_talked_to_on_that() {
     let answers = alice.send(3, bob.key, sealed(b"x")).await;
     assert_eq!(within(answers.last()).await, Answer::Refused(Refusal::LegacyOnly));
 
+    // A second room is a second connection, which takes no envelopes between machines.
+    alice.link.open_room("web", Room::default()).await.unwrap();
+    within(relay.has_rooms(alice.key, &["atlas", "web"])).await;
     let message = Message::App {
-        from_room: "atlas".to_owned(),
+        from_room: "web".to_owned(),
         to_room: "main".to_owned(),
         text: "eyJ0eXBlIjoicGluZyJ9".to_owned(),
     };
-    alice.send(4, bob.key, message.clone()).await;
+    let answers = alice.send(4, bob.key, message.clone()).await;
+    assert_eq!(within(answers.last()).await, Answer::Handed);
     assert_eq!(bob.delivered().await.message, message);
+    alice.link.close_room("web").await.unwrap();
+    within(relay.has_rooms(alice.key, &["atlas"])).await;
 }

@@ -420,7 +420,7 @@ async fn legacy_socket(stream: Tls, state: Shared) {
     let (out, mut outgoing) = mpsc::channel::<String>(64);
     {
         let mut state = state.lock().unwrap();
-        state.legacy.insert(key, out.clone());
+        state.legacy.entry(key).or_insert(out.clone());
         state.rooms.entry(key).or_default().insert(room.clone());
         state.changed.as_ref().unwrap().send_replace(());
     }
@@ -436,8 +436,11 @@ async fn legacy_socket(stream: Tls, state: Shared) {
         }
     }
     let mut state = state.lock().unwrap();
-    state.legacy.remove(&key);
-    state.rooms.remove(&key);
+    state.rooms.entry(key).or_default().remove(&room);
+    if state.rooms[&key].is_empty() {
+        state.legacy.remove(&key);
+    }
+    state.changed.as_ref().unwrap().send_replace(());
 }
 
 async fn on_legacy(
