@@ -71,18 +71,20 @@ pub mod fields;
 pub mod login;
 
 mod answer;
+mod connection;
+mod content;
 mod flight;
 mod frame;
 mod name;
 mod reader;
 
 pub use answer::{Answer, Refusal, Verdict};
+pub use connection::{Close, CloseCode, Hello, Instance, MAX_NOTE_BYTES, MAX_VERSIONS, Welcome};
+pub use content::{Content, MAX_DESCRIPTION_BYTES, MAX_ROOM_BYTES, Presence, RoomDescription};
 pub use fields::FrameError;
 pub use flight::{Flight, NotStarted, Sent};
 pub use frame::{
-    Close, CloseCode, Content, Frame, Hello, Instance, MAX_BODY_BYTES, MAX_DESCRIPTION_BYTES,
-    MAX_FRAME_BYTES, MAX_LARGE_FRAME_BYTES, MAX_NOTE_BYTES, MAX_ROOM_BYTES, MAX_VERSIONS,
-    MAX_WATCHES, MessageId, Presence, RoomDescription, Welcome,
+    Frame, MAX_BODY_BYTES, MAX_FRAME_BYTES, MAX_LARGE_FRAME_BYTES, MAX_WATCHES, MessageId,
 };
 pub use name::{MAX_RELAY_NAME_BYTES, NotARelayName, RelayName};
 pub use reader::{FrameReader, Parts, is_large, parts, read_large, read_message};

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::frame::{MessageId, Welcome};
+use super::connection::Welcome;
+use super::frame::MessageId;
 use crate::key::PublicKey;
 
 /// The messages of one sender that wait for their final answer, bounded for each recipient.

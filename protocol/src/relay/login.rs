@@ -35,7 +35,8 @@
 //! nothing more before the welcome.
 
 use super::VERSION;
-use super::frame::{Close, CloseCode, Frame, Hello, Instance, Welcome};
+use super::connection::{Close, CloseCode, Hello, Instance, Welcome};
+use super::frame::Frame;
 use super::name::RelayName;
 use crate::key::{PublicKey, SecretKey, Signature};
 
