@@ -267,14 +267,26 @@ impl Courier {
     }
 
     /// The relay's final answer to something that was sent, sealed in this session
-    /// ([`session_of`](crate::seal::session_of)).
+    /// ([`session_of`](crate::seal::session_of)). After one that sending again does not change, nothing
+    /// is sent before [`Courier::on_online`].
     pub fn on_answer(&mut self, session: Option<SessionId>, answer: Answer) {
         match (answer, session) {
             (Answer::Refused(Refusal::NoSession), Some(session)) => {
                 self.channel.forget(session);
             }
-            (Answer::Offline { .. }, _) => self.is_online = false,
-            // What else the relay says, the confirmation or the time decides.
+            // Nothing of that changes by sending again.
+            (
+                Answer::Offline { .. }
+                | Answer::Refused(
+                    Refusal::NotAuthorised
+                    | Refusal::LegacyOnly
+                    | Refusal::Unwanted
+                    | Refusal::ClearRefused
+                    | Refusal::TooLarge,
+                ),
+                _,
+            ) => self.is_online = false,
+            // What became of the message, its confirmation or the time decides.
             _ => {}
         }
     }

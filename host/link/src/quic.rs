@@ -10,7 +10,7 @@ use rp_protocol::relay::login::{EXPORTER_LABEL, Transport};
 use rp_protocol::relay::{
     ALPN, Frame, FrameReader, MAX_LARGE_FRAME_BYTES, MAX_LARGE_STREAMS, is_large, read_large,
 };
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 use crate::address::RelayUrl;
 use crate::trust::{Trust, client_config};
@@ -40,7 +40,7 @@ pub(crate) struct QuicWire {
 pub(crate) struct QuicSender {
     connection: Connection,
     control: SendStream,
-    large: Arc<tokio::sync::Semaphore>,
+    large: Arc<Semaphore>,
 }
 
 /// Connects to the first of these addresses that answers.
@@ -84,28 +84,35 @@ async fn connect_to(
     let (sender, control) = connection.open_bi().await.map_err(WireError::failed)?;
     let (large_sender, large) = mpsc::channel(1);
     tokio::spawn(accept_large(connection.clone(), large_sender));
-    let permits = usize::try_from(MAX_LARGE_STREAMS).unwrap_or(1);
     let sender = QuicSender {
         connection: connection.clone(),
         control: sender,
-        large: Arc::new(tokio::sync::Semaphore::new(permits)),
+        large: Arc::new(Semaphore::new(large_streams())),
     };
     let reader = FrameReader::default();
     Ok((QuicWire { connection, control, reader, large, _endpoint: endpoint }, sender))
 }
 
-/// Reads the streams that the relay opens until the connection ends. How many there are at once is
-/// bounded by the transport.
+/// Reads the streams that the relay opens until the connection ends. A new one is not read before
+/// one of those before it was taken.
 async fn accept_large(connection: Connection, frames: mpsc::Sender<Result<Vec<u8>, WireError>>) {
-    while let Ok(mut stream) = connection.accept_uni().await {
+    let places = Arc::new(Semaphore::new(large_streams()));
+    loop {
+        let Ok(place) = places.clone().acquire_owned().await else { return };
+        let Ok(mut stream) = connection.accept_uni().await else { return };
         let frames = frames.clone();
         tokio::spawn(async move {
             // Type and length take at most 16 bytes.
             let read = stream.read_to_end(MAX_LARGE_FRAME_BYTES + 16).await;
             // The session may have ended meanwhile.
             let _ = frames.send(read.map_err(WireError::failed)).await;
+            drop(place);
         });
     }
+}
+
+fn large_streams() -> usize {
+    usize::try_from(MAX_LARGE_STREAMS).unwrap_or(1)
 }
 
 impl QuicWire {

@@ -32,6 +32,9 @@ const MAX_LEGACY_BYTES: usize = 16 * 1024 * 1024;
 /// The longest frame of this protocol with its type and length, rounded up.
 const MAX_MESSAGE_BYTES: usize = MAX_FRAME_BYTES + 64;
 
+/// How many large frames wait at most before nothing passes them any more.
+const MAX_WAITING: usize = 4;
+
 /// A stream of bytes, encrypted or not.
 trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Duplex for T {}
@@ -156,21 +159,23 @@ impl SocketSender {
     ) -> Result<(), WireError> {
         let mut large: VecDeque<Vec<u8>> = VecDeque::new();
         loop {
-            if let Some(frame) = large.pop_front() {
-                for part in parts(&frame) {
-                    while let Ok(frame) = frames.try_recv() {
-                        if is_large(&frame) {
-                            large.push_back(frame)
-                        } else {
-                            self.send(frame).await?
-                        }
-                    }
-                    self.send(part).await?;
+            let Some(frame) = large.pop_front() else {
+                let Some(frame) = frames.recv().await else { return Ok(()) };
+                if is_large(&frame) {
+                    large.push_back(frame)
+                } else {
+                    self.send(frame).await?
                 }
                 continue;
+            };
+            for part in parts(&frame) {
+                while large.len() < MAX_WAITING
+                    && let Ok(frame) = frames.try_recv()
+                {
+                    if is_large(&frame) { large.push_back(frame) } else { self.send(frame).await? }
+                }
+                self.send(part).await?;
             }
-            let Some(frame) = frames.recv().await else { return Ok(()) };
-            if is_large(&frame) { large.push_back(frame) } else { self.send(frame).await? }
         }
     }
 
