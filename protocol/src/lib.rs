@@ -5,6 +5,13 @@
 
 pub mod actions;
 pub mod component;
+pub mod courier;
+pub mod key;
+pub mod membership;
 pub mod mesh;
+pub mod owner;
+pub mod relay;
+pub mod remote;
 pub mod routing;
+pub mod seal;
 pub mod session;

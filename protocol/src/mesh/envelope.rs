@@ -242,8 +242,13 @@ impl<'a> Body<'a> {
     }
 
     /// A text of this program's own that is JSON on one line.
-    pub(super) fn constant(json: &'static str) -> Body<'static> {
+    pub(crate) fn constant(json: &'static str) -> Body<'static> {
         Body(Cow::Borrowed(json))
+    }
+
+    /// A text that this program has written as JSON on one line.
+    pub(crate) fn written(json: String) -> Body<'static> {
+        Body(Cow::Owned(json))
     }
 
     /// The body `null`.
