@@ -5,6 +5,7 @@
 
 pub mod actions;
 pub mod component;
+pub mod key;
 pub mod mesh;
 pub mod routing;
 pub mod session;
