@@ -6,6 +6,7 @@
 pub mod actions;
 pub mod component;
 pub mod key;
+pub mod membership;
 pub mod mesh;
 pub mod routing;
 pub mod session;
