@@ -8,5 +8,6 @@ pub mod component;
 pub mod key;
 pub mod membership;
 pub mod mesh;
+pub mod relay;
 pub mod routing;
 pub mod session;

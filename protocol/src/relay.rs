@@ -1,0 +1,3 @@
+//! What goes between a relay and those who connect to it.
+
+pub mod legacy;

@@ -1,0 +1,255 @@
+//! Accepting connections, and ending in an orderly way.
+
+use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::http::{HeaderMap, Request};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use ipnet::IpNet;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+use tower_service::Service as _;
+
+use crate::http::{Arrival, Served, router};
+use crate::hub::Hub;
+use crate::limits::{Admission, Bucket, Limits, Place};
+use crate::membership::{Memberships, MembershipsError};
+use crate::stream::Stream;
+use crate::websocket::Close;
+
+/// How long a client has for the head of a request.
+const HEAD_DEADLINE: Duration = Duration::from_secs(10);
+
+/// The longest head of a request.
+const MAX_HEAD: usize = 16 << 10;
+
+/// Over how long the ends of all connections are spread when the relay ends, so that their clients
+/// do not all come back at once.
+const SPREAD: Duration = Duration::from_secs(4);
+
+/// How long the relay takes to end at the most.
+const ENDING: Duration = Duration::from_secs(9);
+
+/// How the relay is run.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// The file with the memberships.
+    pub database: std::path::PathBuf,
+    /// The proxies whose word about a client's address counts.
+    pub trusted_proxies: Vec<IpNet>,
+    /// What anybody may ask for.
+    pub limits: Limits,
+}
+
+/// Why the relay did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The memberships cannot be used.
+    #[error(transparent)]
+    Memberships(#[from] MembershipsError),
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+}
+
+/// A relay that accepts connections.
+#[derive(Debug)]
+pub struct Relay {
+    hub: Arc<Hub>,
+    address: SocketAddr,
+    accepting: tokio::task::JoinHandle<()>,
+}
+
+impl Relay {
+    /// Opens the memberships and starts to accept connections.
+    ///
+    /// # Errors
+    /// The file cannot be used, or the address cannot be listened on.
+    pub async fn start(settings: Settings) -> Result<Self, StartError> {
+        let memberships = Memberships::open(&settings.database).await?;
+        let listening = |source| StartError::Listen { address: settings.listen, source };
+        let listener = TcpListener::bind(settings.listen).await.map_err(listening)?;
+        let address = listener.local_addr().map_err(listening)?;
+        let hub = Hub::new(memberships, settings.limits);
+        let admission = Admission::new(&settings.limits);
+        let served = Served { hub: Arc::clone(&hub), admission: Arc::clone(&admission) };
+        let acceptor = Acceptor {
+            hub: Arc::clone(&hub),
+            admission,
+            router: router(served),
+            trusted_proxies: settings.trusted_proxies.into(),
+        };
+        let accepting = tokio::spawn(acceptor.run(listener));
+        Ok(Self { hub, address, accepting })
+    }
+
+    /// Where it listens: the port is the real one if 0 was asked for.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What all connections share.
+    #[must_use]
+    pub fn hub(&self) -> &Arc<Hub> {
+        &self.hub
+    }
+
+    /// Ends: accepts nobody any more, closes every connection with 1001, each at its own moment,
+    /// and returns when all are gone or the time for it is up.
+    pub async fn end(self) {
+        self.hub.ending.cancel();
+        // Has closed the listener when it returns.
+        let _ = self.accepting.await;
+        let everybody: Vec<_> =
+            self.hub.registry().everybody().map(|one| Arc::clone(&one.outbox)).collect();
+        tracing::info!(connections = everybody.len(), "ending");
+        self.hub.tasks.close();
+        let close = async {
+            let step = SPREAD.checked_div(u32::try_from(everybody.len()).unwrap_or(u32::MAX));
+            // A few are closed at once: there is no crowd to spread.
+            let step = step.filter(|step| *step < Duration::from_millis(40)).unwrap_or_default();
+            let started = tokio::time::Instant::now();
+            for (place, outbox) in (0u32..).zip(everybody) {
+                tokio::time::sleep_until(started + step * place).await;
+                outbox.close(Close::Code(1001));
+            }
+            self.hub.tasks.wait().await;
+        };
+        if tokio::time::timeout(ENDING, close).await.is_err() {
+            tracing::warn!(left = self.hub.tasks.len(), "some connections did not end in time");
+        }
+    }
+}
+
+struct Acceptor {
+    hub: Arc<Hub>,
+    admission: Arc<Admission>,
+    router: Router,
+    trusted_proxies: Arc<[IpNet]>,
+}
+
+impl Acceptor {
+    async fn run(self, listener: TcpListener) {
+        let per_second = f64::from(self.hub.limits.handshakes_per_second);
+        let mut bucket = Bucket::new(per_second, Instant::now());
+        let ending = self.hub.ending.clone();
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = ending.cancelled() => return,
+            };
+            match accepted {
+                Ok((stream, peer)) => self.serve(stream, peer.ip().to_canonical()),
+                Err(error) => {
+                    // Out of file descriptors, mostly: they come back when connections end.
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+            let wait = bucket.take(1.0, Instant::now());
+            if !wait.is_zero() {
+                tokio::time::sleep(wait).await;
+            }
+        }
+    }
+
+    fn serve(&self, stream: TcpStream, peer: IpAddr) {
+        self.hub.metrics.connections_accepted.add(1);
+        let is_proxy = self.trusted_proxies.iter().any(|trusted| trusted.contains(&peer));
+        let Some(place) = self.admission.admit((!is_proxy).then_some(peer)) else {
+            self.hub.metrics.connections_refused.add(1);
+            return;
+        };
+        // What is forwarded must not wait for more to come.
+        if stream.set_nodelay(true).is_err() {
+            return;
+        }
+        let client = Client {
+            peer,
+            place: Arc::new(place),
+            trusted_proxies: Arc::clone(&self.trusted_proxies),
+        };
+        let ending = self.hub.ending.clone();
+        let router = self.router.clone();
+        self.hub.tasks.spawn(serve_http(Stream::Plain(stream), client, router, ending));
+    }
+}
+
+/// Who is at the other end of a TCP connection.
+struct Client {
+    peer: IpAddr,
+    place: Arc<Place>,
+    trusted_proxies: Arc<[IpNet]>,
+}
+
+impl Client {
+    fn arrival(&self, headers: &HeaderMap) -> Arrival {
+        let forwarded = forwarded_for(self.peer, headers, &self.trusted_proxies);
+        Arrival {
+            address: forwarded.unwrap_or(self.peer),
+            is_forwarded: forwarded.is_some(),
+            place: Arc::clone(&self.place),
+        }
+    }
+}
+
+/// The address that trusted proxies say they forward for. Each adds the address it got a request
+/// from, so it is the last one that is not itself a trusted proxy: whatever stands before that,
+/// the client may have written.
+fn forwarded_for(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Option<IpAddr> {
+    let is_trusted = |address: &IpAddr| trusted.iter().any(|net| net.contains(address));
+    if !is_trusted(&peer) {
+        return None;
+    }
+    let values = headers.get_all("x-forwarded-for").into_iter().rev();
+    let addresses = values.flat_map(|value| value.to_str().unwrap_or_default().rsplit(','));
+    let mut found = None;
+    for address in addresses {
+        let Ok(address) = address.trim().parse::<IpAddr>() else { break };
+        found = Some(address.to_canonical());
+        if !found.as_ref().is_some_and(is_trusted) {
+            break;
+        }
+    }
+    found
+}
+
+async fn serve_http(stream: Stream, client: Client, router: Router, ending: CancellationToken) {
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        let arrival = client.arrival(request.headers());
+        request.extensions_mut().insert(arrival);
+        router.clone().call(request)
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_DEADLINE)
+        .max_buf_size(MAX_HEAD)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    let mut connection = pin!(connection);
+    let served = tokio::select! {
+        served = &mut connection => served,
+        () = ending.cancelled() => {
+            // What was asked already is answered.
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = served {
+        tracing::debug!(%error, "an HTTP connection failed");
+    }
+}

@@ -1,0 +1,19 @@
+//! The relay from outside: a real one on a port of its own, and clients that speak the wire.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that fails panics"
+)]
+
+mod abuse;
+mod client;
+mod forwarding;
+mod http;
+mod limits;
+mod login;
+mod machines;
+mod mesh;
+mod presence;
+mod rooms;
