@@ -10,4 +10,5 @@ pub mod membership;
 pub mod mesh;
 pub mod relay;
 pub mod routing;
+pub mod seal;
 pub mod session;

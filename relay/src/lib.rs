@@ -5,14 +5,18 @@
 //! what they want, and [`legacy`] serves those that speak the wire of Remote Pi over
 //! [`websocket`].
 
+pub mod conversation;
 pub mod http;
 pub mod hub;
+pub mod import;
 pub mod legacy;
 pub mod limits;
 pub mod membership;
 pub mod metrics;
+pub mod options;
 pub mod recipient;
 pub mod registry;
 pub mod server;
 pub mod stream;
+pub mod tls;
 pub mod websocket;

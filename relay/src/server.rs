@@ -12,7 +12,9 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use ipnet::IpNet;
+use rp_protocol::relay::RelayName;
 use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tower_service::Service as _;
 
@@ -21,6 +23,7 @@ use crate::hub::Hub;
 use crate::limits::{Admission, Bucket, Limits, Place};
 use crate::membership::{Memberships, MembershipsError};
 use crate::stream::Stream;
+use crate::tls::{ACME_ALPN, CertificateError, Certificates, Source};
 use crate::websocket::Close;
 
 /// How long a client has for the head of a request.
@@ -41,6 +44,12 @@ const ENDING: Duration = Duration::from_secs(9);
 pub struct Settings {
     /// Where it listens.
     pub listen: SocketAddr,
+    /// By which names clients know the relay.
+    pub names: Vec<RelayName>,
+    /// Where the certificate comes from; without one TCP is plain and there is no QUIC.
+    pub certificate: Option<Source>,
+    /// TCP is plain even so: a proxy takes TLS off.
+    pub plain_tcp: bool,
     /// The file with the memberships.
     pub database: std::path::PathBuf,
     /// The proxies whose word about a client's address counts.
@@ -55,6 +64,9 @@ pub enum StartError {
     /// The memberships cannot be used.
     #[error(transparent)]
     Memberships(#[from] MembershipsError),
+    /// There is no certificate.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
     /// The address cannot be listened on.
     #[error("cannot listen on {address}: {source}")]
     Listen {
@@ -70,6 +82,7 @@ pub enum StartError {
 pub struct Relay {
     hub: Arc<Hub>,
     address: SocketAddr,
+    fingerprint: Option<String>,
     accepting: tokio::task::JoinHandle<()>,
 }
 
@@ -83,6 +96,15 @@ impl Relay {
         let listening = |source| StartError::Listen { address: settings.listen, source };
         let listener = TcpListener::bind(settings.listen).await.map_err(listening)?;
         let address = listener.local_addr().map_err(listening)?;
+        let certificates = settings.certificate.as_ref().map(Certificates::open).transpose()?;
+        let tls = match &certificates {
+            Some(certificates) if !settings.plain_tcp => {
+                let config = certificates.server_config(&[b"http/1.1", ACME_ALPN]);
+                let config = config.map_err(CertificateError::Rejected)?;
+                Some(TlsAcceptor::from(Arc::new(config)))
+            }
+            _ => None,
+        };
         let hub = Hub::new(memberships, settings.limits);
         let admission = Admission::new(&settings.limits);
         let served = Served { hub: Arc::clone(&hub), admission: Arc::clone(&admission) };
@@ -90,10 +112,18 @@ impl Relay {
             hub: Arc::clone(&hub),
             admission,
             router: router(served),
+            tls,
             trusted_proxies: settings.trusted_proxies.into(),
         };
         let accepting = tokio::spawn(acceptor.run(listener));
-        Ok(Self { hub, address, accepting })
+        let fingerprint = certificates.and_then(|certificates| certificates.fingerprint);
+        Ok(Self { hub, address, fingerprint, accepting })
+    }
+
+    /// The SHA-256 of the certificate that the relay made for itself.
+    #[must_use]
+    pub fn fingerprint(&self) -> Option<&str> {
+        self.fingerprint.as_deref()
     }
 
     /// Where it listens: the port is the real one if 0 was asked for.
@@ -139,6 +169,7 @@ struct Acceptor {
     hub: Arc<Hub>,
     admission: Arc<Admission>,
     router: Router,
+    tls: Option<TlsAcceptor>,
     trusted_proxies: Arc<[IpNet]>,
 }
 
@@ -185,7 +216,12 @@ impl Acceptor {
         };
         let ending = self.hub.ending.clone();
         let router = self.router.clone();
-        self.hub.tasks.spawn(serve_http(Stream::Plain(stream), client, router, ending));
+        let tls = self.tls.clone();
+        self.hub.tasks.spawn(async move {
+            if let Some(stream) = secure(stream, tls).await {
+                serve_http(stream, client, router, ending).await;
+            }
+        });
     }
 }
 
@@ -226,6 +262,16 @@ fn forwarded_for(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Option
         }
     }
     found
+}
+
+/// Speaks TLS if that is spoken here.
+async fn secure(stream: TcpStream, tls: Option<TlsAcceptor>) -> Option<Stream> {
+    let Some(tls) = tls else { return Some(Stream::Plain(stream)) };
+    let handshake = tokio::time::timeout(HEAD_DEADLINE, tls.accept(stream));
+    let stream = handshake.await.ok()?.ok()?;
+    // An authority has what it wanted to know with the handshake.
+    let is_authority = stream.get_ref().1.alpn_protocol() == Some(ACME_ALPN);
+    (!is_authority).then(|| Stream::Tls(Box::new(stream)))
 }
 
 async fn serve_http(stream: Stream, client: Client, router: Router, ending: CancellationToken) {

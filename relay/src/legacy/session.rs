@@ -2,11 +2,8 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::future::poll_fn;
 use std::ops::ControlFlow;
-use std::pin::{Pin, pin};
-use std::sync::{Arc, LazyLock};
-use std::task::{Context, Poll};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rp_protocol::key::PublicKey;
@@ -16,29 +13,19 @@ use rp_protocol::relay::legacy::{
     write_transport_error,
 };
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::answers::Answers;
+use crate::conversation::{Conversation, converse};
 use crate::hub::Hub;
 use crate::limits::Pace;
 use crate::registry::ConnectionId;
 use crate::websocket::{Close, Ended, Message, Opcode, Socket};
 
-/// How often a client is pinged. Machines give a connection up that is silent for 70 s.
-const PING_INTERVAL: Duration = Duration::from_secs(25);
-
 /// After how many pings without a sign of the client it is taken for gone: 75 to 100 s.
 const SILENT_PINGS: u8 = 3;
 
-/// How often a connection receives before it lets others run.
-const RECEIVES_IN_A_ROW: usize = 4;
-
 /// To how many machines the sender's permission is remembered.
 const REMEMBERED_PERMISSIONS: usize = 1024;
-
-/// Pings of all connections fall on whole seconds counted from here, so that a relay with many
-/// idle connections wakes up once for all that are due.
-static BEAT: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// One connection and what it knows of itself.
 pub(super) struct Session<'a, S> {
@@ -117,7 +104,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
     /// Serves the connection until it ends.
     pub(super) async fn run(self) {
         let Self { mut socket, mut state } = self;
-        let ended = Self::serve(&mut socket, &mut state).await;
+        let ended = converse(&mut socket, &mut state).await;
         let metrics = &state.hub.metrics;
         let how = match ended {
             Ended::Gone => Close::Abort,
@@ -135,94 +122,9 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
         drop(state);
         Box::pin(socket.finish(how)).await;
     }
-
-    async fn serve(socket: &mut Socket<S>, state: &mut State<'a>) -> Ended {
-        let mut next_ping = on_beat(Instant::now() + PING_INTERVAL);
-        let mut paused = false;
-        let mut timer = pin!(sleep_until(next_ping));
-        poll_fn(|context| {
-            if !paused {
-                match Self::receive(socket, state, context) {
-                    ControlFlow::Break(ended) => return Poll::Ready(ended),
-                    ControlFlow::Continue(Duration::ZERO) => {}
-                    ControlFlow::Continue(pause) => {
-                        paused = true;
-                        state.hub.metrics.paced.add(1);
-                        timer.as_mut().reset((Instant::now() + pause).min(next_ping));
-                    }
-                }
-            }
-            if let Poll::Ready(ended) = socket.poll_send(context) {
-                return Poll::Ready(ended);
-            }
-            while timer.as_mut().poll_elapsed(context) {
-                // A pause that is not over is found to be so at the next charge.
-                if std::mem::take(&mut paused) {
-                    context.waker().wake_by_ref();
-                }
-                if Instant::now() >= next_ping {
-                    next_ping += PING_INTERVAL;
-                    if state.silent_pings >= SILENT_PINGS {
-                        state.hub.metrics.silent_clients.add(1);
-                        return Poll::Ready(Ended::Gone);
-                    }
-                    state.silent_pings += 1;
-                    socket.shrink();
-                    state.outbox.send(Opcode::Ping, &[]);
-                }
-                timer.as_mut().reset(next_ping);
-            }
-            Poll::Pending
-        })
-        .await
-    }
-
-    /// Handles what has come. Breaks when the connection is over; goes on with how long to leave
-    /// it unread.
-    fn receive(
-        socket: &mut Socket<S>,
-        state: &mut State<'a>,
-        context: &mut Context<'_>,
-    ) -> ControlFlow<Ended, Duration> {
-        let mut closed = false;
-        for _ in 0..RECEIVES_IN_A_ROW {
-            let received = socket.poll_receive(context, |message| {
-                closed = matches!(message, Message::Close);
-                state.handle(message)
-            });
-            let pause = state.charge();
-            match received {
-                Poll::Ready(Err(ended)) => return ControlFlow::Break(ended),
-                Poll::Ready(Ok(())) if closed => {
-                    return ControlFlow::Break(Ended::Asked(Close::Code(1000)));
-                }
-                Poll::Ready(Ok(())) if pause.is_zero() => {}
-                Poll::Ready(Ok(())) | Poll::Pending => return ControlFlow::Continue(pause),
-            }
-        }
-        context.waker().wake_by_ref();
-        ControlFlow::Continue(Duration::ZERO)
-    }
 }
 
-/// The last whole second, counted from [`BEAT`], before `at`.
-fn on_beat(at: Instant) -> Instant {
-    let since = at.saturating_duration_since(*BEAT);
-    *BEAT + Duration::from_secs(since.as_secs())
-}
-
-trait Elapsed {
-    /// Whether the time has come; the task is woken then otherwise.
-    fn poll_elapsed(self: Pin<&mut Self>, context: &mut Context<'_>) -> bool;
-}
-
-impl Elapsed for Sleep {
-    fn poll_elapsed(self: Pin<&mut Self>, context: &mut Context<'_>) -> bool {
-        self.poll(context).is_ready()
-    }
-}
-
-impl State<'_> {
+impl Conversation for State<'_> {
     fn handle(&mut self, message: Message<'_>) -> ControlFlow<()> {
         match message {
             Message::Text(text) => {
@@ -250,7 +152,6 @@ impl State<'_> {
         ControlFlow::Continue(())
     }
 
-    /// Counts what was received, and returns how long to wait before receiving more.
     fn charge(&mut self) -> Duration {
         let Received { frames, bytes, forwarded } = std::mem::take(&mut self.received);
         self.silent_pings = 0;
@@ -261,9 +162,23 @@ impl State<'_> {
         metrics.frames_received.add(u64::from(frames));
         metrics.bytes_received.add(u64::from(bytes));
         metrics.envelopes_forwarded.add(u64::from(forwarded));
-        self.pace.charge(frames, bytes, std::time::Instant::now())
+        let pause = self.pace.charge(frames, bytes, std::time::Instant::now());
+        metrics.paced.add(u64::from(!pause.is_zero()));
+        pause
     }
 
+    fn beat(&mut self) -> bool {
+        self.silent_pings += 1;
+        if self.silent_pings > SILENT_PINGS {
+            self.hub.metrics.silent_clients.add(1);
+            return false;
+        }
+        self.outbox.send(Opcode::Ping, &[]);
+        true
+    }
+}
+
+impl State<'_> {
     fn handle_text(&mut self, text: &str) {
         let frame = match ClientFrame::parse(text) {
             Ok(frame) => frame,

@@ -35,6 +35,9 @@ impl TestRelay {
         let folder = tempfile::tempdir().unwrap();
         let mut settings = Settings {
             listen: ([127, 0, 0, 1], 0).into(),
+            names: Vec::new(),
+            certificate: None,
+            plain_tcp: false,
             database: folder.path().join("mesh.redb"),
             trusted_proxies: Vec::new(),
             limits: Limits::default(),

@@ -9,11 +9,14 @@
 
 mod abuse;
 mod client;
+mod encrypted;
 mod forwarding;
 mod http;
+mod keepalive;
 mod limits;
 mod login;
 mod machines;
 mod mesh;
 mod presence;
+mod program;
 mod rooms;

@@ -1,0 +1,294 @@
+//! One connection after its login, until it ends.
+
+use std::time::{Duration, SystemTime};
+
+use rp_protocol::relay::{
+    Answer, Flight, Frame, MAX_DESCRIPTION_BYTES, MAX_ROOM_BYTES, Verdict, Welcome,
+};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use crate::link::{End, Host, Wanted};
+use crate::message::{Command, Incoming, Room};
+use crate::wire::{Wire, WireError, WireSender};
+
+/// How many frames may wait to be written. More commands are not taken before there is room.
+const MAX_FRAMES: usize = 64;
+/// The longest time without a sign of life from the relay that this host lets pass before it asks.
+const LONGEST_KEEPALIVE: Duration = Duration::from_secs(25);
+/// How long a relay may take to answer when the network has changed.
+const CHECK: Duration = Duration::from_secs(3);
+/// By how much more the clock of the day must go on than the other one for the machine to have slept.
+const SLEPT: Duration = Duration::from_secs(10);
+/// When a sender is asked to try again because this host has no room.
+const RETRY_AFTER_MS: u64 = 1000;
+
+type Answers = mpsc::Sender<Answer>;
+
+struct Session<'a> {
+    welcome: Welcome,
+    frames: mpsc::Sender<Vec<u8>>,
+    flight: Flight<Answers>,
+    wanted: &'a mut Wanted,
+    host: &'a Host,
+    /// When the relay was heard last.
+    heard: Instant,
+    /// A relay that is not heard before is gone.
+    silent_until: Option<Instant>,
+    leave_at: Option<Instant>,
+}
+
+/// Runs a connection until it ends.
+pub(crate) async fn run(
+    mut wire: Wire,
+    sender: WireSender,
+    welcome: Welcome,
+    commands: &mut mpsc::Receiver<Command>,
+    wanted: &mut Wanted,
+    host: &Host,
+) -> End {
+    let (frames, queue) = mpsc::channel(MAX_FRAMES);
+    let writer = tokio::spawn(sender.run(queue));
+    let mut session = Session {
+        welcome,
+        frames,
+        flight: Flight::of(&welcome),
+        wanted,
+        host,
+        heard: Instant::now(),
+        silent_until: None,
+        leave_at: None,
+    };
+    let end = session.run(&mut wire, commands).await;
+    drop(session);
+    // What was queued is still written, unless the relay does not read it any more.
+    let _ = tokio::time::timeout(CHECK, writer).await;
+    end
+}
+
+impl Session<'_> {
+    async fn run(&mut self, wire: &mut Wire, commands: &mut mpsc::Receiver<Command>) -> End {
+        if let Err(error) = self.introduce().await {
+            return error.into();
+        }
+        let mut ticks = Ticks::new(self.keepalive());
+        loop {
+            let frames = self.frames.clone();
+            let next_command = async {
+                let room = frames.reserve().await.map(drop);
+                (room, commands.recv().await)
+            };
+            let step = tokio::select! {
+                frame = wire.next(Incoming::of) => match frame {
+                    Ok(frame) => self.on_frame(frame).await,
+                    Err(error) => Err(error.into()),
+                },
+                (room, command) = next_command => match (room, command) {
+                    (Err(_), _) => Err(gone("nothing can be sent")),
+                    (_, None) => Err(End::Wanted),
+                    (_, Some(command)) => self.on_command(command).await,
+                },
+                slept = ticks.next(self.silent_until, self.leave_at) => self.on_tick(slept).await,
+            };
+            if let Err(end) = step {
+                return end;
+            }
+        }
+    }
+
+    fn keepalive(&self) -> Duration {
+        let keepalive = Duration::from_millis(self.welcome.keepalive_ms);
+        keepalive.clamp(Duration::from_secs(1), LONGEST_KEEPALIVE)
+    }
+
+    /// Says again what the host wants to be known.
+    async fn introduce(&mut self) -> Result<(), WireError> {
+        let most = usize::try_from(self.welcome.max_rooms).unwrap_or(usize::MAX);
+        if self.wanted.rooms.len() > most {
+            tracing::warn!(most, "the relay shows only some of this machine's rooms");
+        }
+        let rooms: Vec<Vec<u8>> = self
+            .wanted
+            .rooms
+            .iter()
+            .take(most)
+            .filter_map(|(id, room)| room_frame(id, room))
+            .collect();
+        for room in rooms {
+            self.send(room).await?;
+        }
+        self.send_watches().await
+    }
+
+    async fn send_watches(&mut self) -> Result<(), WireError> {
+        let most = usize::try_from(self.welcome.max_watches).unwrap_or(usize::MAX);
+        let watches = self.wanted.watches.iter().take(most).copied().collect();
+        self.send(Frame::Watch(watches).to_bytes()).await
+    }
+
+    async fn send(&self, frame: Vec<u8>) -> Result<(), WireError> {
+        let sent = self.frames.send(frame).await;
+        sent.map_err(|_| WireError::Failed("nothing can be sent to the relay".to_owned()))
+    }
+
+    async fn on_frame(&mut self, frame: Incoming) -> Result<(), End> {
+        self.heard = Instant::now();
+        self.silent_until = None;
+        match frame {
+            Incoming::Delivered { id, from, message } => {
+                if !self.host.deliver(id, from, message) {
+                    let verdict = Verdict::Busy { retry_after_ms: RETRY_AFTER_MS };
+                    self.send(Frame::Received { id, from, verdict }.to_bytes()).await?;
+                }
+            }
+            Incoming::Answer { id, answer } if answer.is_final() => {
+                let sent = self.flight.settle(&id).ok_or(WireError::Protocol)?;
+                // Whoever sent it need not want to know.
+                let _ = sent.tag.try_send(answer);
+            }
+            Incoming::Answer { id, answer } => {
+                let sent = self.flight.get(&id).ok_or(WireError::Protocol)?;
+                let _ = sent.tag.try_send(answer);
+            }
+            Incoming::Presence(peer, presence) => {
+                if self.wanted.watches.contains(&peer) {
+                    self.host.peers.send_modify(|peers| {
+                        peers.insert(peer, presence);
+                    });
+                }
+            }
+            Incoming::Clone(clone) => {
+                tracing::warn!("another live host has this machine's key");
+                self.host.clone_seen.send_replace(Some(clone));
+            }
+            Incoming::Ping(bytes) => self.send(Frame::Pong(bytes).to_bytes()).await?,
+            Incoming::Pong => {}
+            Incoming::Drain { reconnect_after_ms } => {
+                self.leave_at = Some(Instant::now() + Duration::from_millis(reconnect_after_ms));
+            }
+            Incoming::Close { code, retry_after_ms, note } => {
+                tracing::info!(?code, note, "the relay ends the connection");
+                let retry_after = Duration::from_millis(retry_after_ms);
+                let End::Failed { error, retry_after: least } = WireError::Closed(code).into()
+                else {
+                    return Err(WireError::Closed(code).into());
+                };
+                return Err(End::Failed { error, retry_after: retry_after.max(least) });
+            }
+            Incoming::Misplaced => return Err(WireError::Protocol.into()),
+        }
+        Ok(())
+    }
+
+    async fn on_command(&mut self, command: Command) -> Result<(), End> {
+        let was_open = matches!(&command, Command::Room { id, .. } | Command::RoomClose { id }
+            if self.wanted.rooms.contains_key(id));
+        self.wanted.note(&command);
+        match command {
+            Command::Send { id, to, message, answers } => {
+                let content = message.content();
+                let bytes = content.len() as u64;
+                if bytes > self.welcome.max_body {
+                    let refusal = rp_protocol::relay::Refusal::TooLarge;
+                    let _ = answers.try_send(Answer::Refused(refusal));
+                } else if self.flight.start(id, to, bytes, answers.clone()).is_err() {
+                    let _ = answers.try_send(Answer::Busy { retry_after_ms: 0 });
+                } else {
+                    self.send(Frame::Send { id, to, content }.to_bytes()).await?;
+                }
+            }
+            Command::Answer { id, from, verdict } => {
+                self.send(Frame::Received { id, from, verdict }.to_bytes()).await?;
+            }
+            Command::Room { id, room } => {
+                let is_one_more =
+                    !was_open && self.wanted.rooms.len() as u64 > self.welcome.max_rooms;
+                if let Some(frame) = room_frame(&id, &room).filter(|_| !is_one_more) {
+                    self.send(frame).await?;
+                }
+            }
+            Command::RoomClose { id } => {
+                if was_open {
+                    self.send(Frame::RoomClose { room: &id }.to_bytes()).await?;
+                }
+            }
+            Command::Watch(_) => {
+                let Wanted { watches, .. } = &*self.wanted;
+                self.host.peers.send_modify(|peers| peers.retain(|peer, _| watches.contains(peer)));
+                self.send_watches().await?;
+            }
+            Command::NetworkChanged => self.check().await?,
+            Command::Start => {}
+            Command::Stop => return Err(End::Wanted),
+        }
+        Ok(())
+    }
+
+    /// Asks the relay for a sign of life soon.
+    async fn check(&mut self) -> Result<(), WireError> {
+        self.silent_until = Some(Instant::now() + CHECK);
+        self.send(Frame::Ping([0; 8]).to_bytes()).await
+    }
+
+    async fn on_tick(&mut self, slept: bool) -> Result<(), End> {
+        let now = Instant::now();
+        if self.leave_at.is_some_and(|at| at <= now) {
+            return Err(End::Drained);
+        }
+        let silence = now.duration_since(self.heard);
+        if self.silent_until.is_some_and(|at| at <= now) || silence >= 3 * self.keepalive() {
+            return Err(gone("the relay is silent"));
+        }
+        if slept {
+            self.check().await?;
+        } else if silence >= self.keepalive() && self.silent_until.is_none() {
+            self.send(Frame::Ping([0; 8]).to_bytes()).await?;
+        }
+        Ok(())
+    }
+}
+
+fn gone(why: &str) -> End {
+    WireError::Failed(why.to_owned()).into()
+}
+
+/// The frame that opens a room; none when its texts are too long to be shown.
+fn room_frame(id: &str, room: &Room) -> Option<Vec<u8>> {
+    let texts = [&room.name, &room.cwd, &room.model, &room.thinking];
+    let fits = id.len() <= MAX_ROOM_BYTES
+        && texts.into_iter().flatten().all(|text| text.len() <= MAX_DESCRIPTION_BYTES);
+    if !fits {
+        tracing::warn!("a room is not shown: its description is too long");
+        return None;
+    }
+    Some(Frame::Room { room: id, description: room.description() }.to_bytes())
+}
+
+/// The moments at which a session looks at its times.
+struct Ticks {
+    interval: tokio::time::Interval,
+    last: (Instant, SystemTime),
+}
+
+impl Ticks {
+    fn new(keepalive: Duration) -> Self {
+        let now = Instant::now();
+        let mut interval = tokio::time::interval_at(now + keepalive, keepalive);
+        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        Ticks { interval, last: (now, SystemTime::now()) }
+    }
+
+    /// Waits for the next moment. Whether the machine has slept since the one before.
+    async fn next(&mut self, first: Option<Instant>, second: Option<Instant>) -> bool {
+        let far = Instant::now() + Duration::from_secs(24 * 60 * 60);
+        let at = |time: Option<Instant>| tokio::time::sleep_until(time.unwrap_or(far));
+        tokio::select! {
+            _ = self.interval.tick() => {}
+            () = at(first) => {}
+            () = at(second) => {}
+        }
+        let (monotonic, day) = (self.last.0.elapsed(), self.last.1.elapsed().unwrap_or_default());
+        self.last = (Instant::now(), SystemTime::now());
+        day > monotonic + SLEPT
+    }
+}
