@@ -11,7 +11,9 @@ use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use hyper_util::rt::TokioIo;
+use rp_protocol::relay::SUBPROTOCOL;
 
+use crate::host;
 use crate::hub::Hub;
 use crate::legacy;
 use crate::limits::{Admission, Place};
@@ -90,16 +92,21 @@ async fn websocket(State(served): State<Served>, mut request: Request) -> Respon
         }
     }
     let hub = Arc::clone(&served.hub);
+    let is_modern = upgrade.protocols.iter().any(|offered| offered == SUBPROTOCOL);
     served.hub.tasks.spawn(async move {
         let Ok(upgraded) = hyper::upgrade::on(request).await else { return };
         let Ok(parts) = upgraded.downcast::<TokioIo<Stream>>() else { return };
         let (stream, received) = (parts.io.into_inner(), parts.read_buf);
-        legacy::serve(hub, stream, &received, places).await;
+        if is_modern {
+            host::serve(hub, stream, &received, places).await;
+        } else {
+            legacy::serve(hub, stream, &received, places).await;
+        }
     });
-    switching_protocols(&upgrade)
+    switching_protocols(&upgrade, is_modern)
 }
 
-fn switching_protocols(upgrade: &Upgrade) -> Response {
+fn switching_protocols(upgrade: &Upgrade, is_modern: bool) -> Response {
     let accept = HeaderValue::from_str(&upgrade.accept);
     let Ok(accept) = accept else { return StatusCode::INTERNAL_SERVER_ERROR.into_response() };
     let headers = [
@@ -107,5 +114,9 @@ fn switching_protocols(upgrade: &Upgrade) -> Response {
         (header::UPGRADE, HeaderValue::from_static("websocket")),
         (header::SEC_WEBSOCKET_ACCEPT, accept),
     ];
-    (StatusCode::SWITCHING_PROTOCOLS, headers).into_response()
+    let protocol = is_modern
+        .then_some([(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL))]);
+    let mut answer = (StatusCode::SWITCHING_PROTOCOLS, headers).into_response();
+    answer.headers_mut().extend(protocol.into_iter().flatten());
+    answer
 }

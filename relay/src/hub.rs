@@ -1,14 +1,17 @@
 //! What all connections share.
 
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use rp_protocol::key::PublicKey;
 use rp_protocol::membership::{PublishError, Published, SignedMembership};
-use rp_protocol::relay::legacy::{Hello, MetaPatch};
+use rp_protocol::relay::legacy::{Hello, MetaPatch, RoomMeta};
+use rp_protocol::relay::{Frame, Presence, RelayName};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::host::Host;
+use crate::hosts::Hosts;
 use crate::limits::{Bucket, Limits, Pace};
 use crate::membership::Memberships;
 use crate::metrics::{Gauges, Metrics};
@@ -32,6 +35,10 @@ pub struct Hub {
     pub ending: CancellationToken,
     /// The tasks of all connections.
     pub tasks: TaskTracker,
+    /// By which names clients know the relay.
+    pub names: Vec<RelayName>,
+    /// Locked after the registry by whoever needs both.
+    hosts: RwLock<Hosts>,
     publishing: std::sync::Mutex<Bucket>,
 }
 
@@ -47,7 +54,7 @@ pub enum Unpublished {
 impl Hub {
     /// A relay that nobody is connected to.
     #[must_use]
-    pub fn new(memberships: Memberships, limits: Limits) -> Arc<Self> {
+    pub fn new(memberships: Memberships, limits: Limits, names: Vec<RelayName>) -> Arc<Self> {
         let bounds = Bounds { rooms: limits.rooms, subscriptions: limits.subscriptions };
         let per_second = f64::from(limits.publications_per_second);
         Arc::new(Self {
@@ -58,6 +65,8 @@ impl Hub {
             budget: MemoryBudget::new(limits.queued_bytes),
             ending: CancellationToken::new(),
             tasks: TaskTracker::new(),
+            names,
+            hosts: RwLock::default(),
             publishing: std::sync::Mutex::new(Bucket::new(per_second, Instant::now())),
         })
     }
@@ -81,7 +90,7 @@ impl Hub {
         outcome
     }
 
-    /// A connection that has proven its key.
+    /// A connection of the old wire that has proven its key.
     ///
     /// # Errors
     /// The peer has too many rooms.
@@ -90,23 +99,44 @@ impl Hub {
         hello: &Hello,
         outbox: &Arc<Outbox>,
     ) -> Result<(ConnectionId, Arc<Pace>), Refused> {
+        let pace = self.pace_of(&hello.key);
+        let recipient = Recipient::Legacy { outbox: Arc::clone(outbox), pace: Arc::clone(&pace) };
+        self.register_recipient(hello.key, &hello.room, hello.meta.clone(), recipient)
+            .map(|id| (id, pace))
+    }
+
+    /// Somebody at a room.
+    ///
+    /// # Errors
+    /// The peer has too many rooms.
+    pub fn register_recipient(
+        &self,
+        key: PublicKey,
+        room: &str,
+        meta: RoomMeta,
+        recipient: Recipient,
+    ) -> Result<ConnectionId, Refused> {
         let now = unix_ms();
         self.change(|registry| {
-            let others = registry.connections_of(&hello.key).next();
-            let pace = others.map_or_else(
-                || Pace::new(&self.limits, Instant::now()),
-                |other| Arc::clone(&other.pace),
-            );
-            let recipient = Recipient { outbox: Arc::clone(outbox), pace: Arc::clone(&pace) };
-            let meta = hello.meta.clone();
-            match registry.register(hello.key, &hello.room, meta, recipient, now) {
+            let before = self.presence(registry, &key);
+            match registry.register(key, room, meta, recipient, now) {
                 Err(refused) => (Err(refused), Vec::new()),
                 Ok(registered) => {
                     self.count_online(&registered.edge, &registered.pushes);
-                    (Ok((registered.id, pace)), registered.pushes)
+                    self.tell_hosts(registry, &key, before);
+                    (Ok(registered.id), registered.pushes)
                 }
             }
         })
+    }
+
+    /// How fast a peer is read: one pace for all its connections.
+    pub fn pace_of(&self, key: &PublicKey) -> Arc<Pace> {
+        let of_host = self.hosts().newest(key).map(|host| Arc::clone(&host.pace));
+        let known = of_host.or_else(|| {
+            self.registry().connections_of(key).next().map(|other| Arc::clone(other.pace()))
+        });
+        known.unwrap_or_else(|| Pace::new(&self.limits, Instant::now()))
     }
 
     fn count_online(&self, edge: &Edge, pushes: &[Push<Recipient>]) {
@@ -118,10 +148,94 @@ impl Hub {
         self.metrics.peer_online_emitted.add(told.map(|push| count(push.peers)).sum());
     }
 
-    /// A connection is gone.
+    /// A connection is gone, or a room is closed.
     pub fn unregister(&self, key: &PublicKey, room: &str, id: ConnectionId) {
         let now = unix_ms();
-        self.change(|registry| ((), registry.unregister(key, room, id, now)));
+        self.change(|registry| {
+            let before = self.presence(registry, key);
+            let pushes = registry.unregister(key, room, id, now);
+            self.tell_hosts(registry, key, before);
+            ((), pushes)
+        });
+    }
+
+    /// The hosts that are connected.
+    pub fn hosts(&self) -> RwLockReadGuard<'_, Hosts> {
+        self.hosts.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn hosts_mut(&self) -> RwLockWriteGuard<'_, Hosts> {
+        self.hosts.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A host that has proven its key; returns others with that key.
+    pub fn add_host(&self, host: &Arc<Host>) -> Vec<Arc<Host>> {
+        let registry = self.registry();
+        let before = self.presence(&registry, &host.key);
+        let others = self.hosts_mut().add(host);
+        self.tell_hosts(&registry, &host.key, before);
+        others
+    }
+
+    /// A host is gone.
+    pub fn remove_host(&self, host: &Arc<Host>) {
+        let registry = self.registry();
+        let before = self.presence(&registry, &host.key);
+        self.hosts_mut().remove(host, unix_ms());
+        self.tell_hosts(&registry, &host.key, before);
+    }
+
+    /// From now on a host watches these machines, and is told how each is connected.
+    pub fn watch(&self, host: &Arc<Host>, watched: &[PublicKey]) {
+        let registry = self.registry();
+        // Nothing changes between the answer and the news after it.
+        self.hosts_mut().watch(&host.key, watched, watched.len());
+        for peer in watched {
+            let presence = self.presence(&registry, peer);
+            host.say(&self.presence_frame(&registry, peer, presence));
+        }
+    }
+
+    /// How a machine is connected, as hosts see it.
+    fn presence(&self, registry: &Registry<Recipient>, key: &PublicKey) -> Presence {
+        if self.hosts().newest(key).is_some() {
+            Presence::Online
+        } else if registry.connections_of(key).any(Recipient::is_legacy) {
+            Presence::Legacy
+        } else {
+            Presence::Offline
+        }
+    }
+
+    /// When a machine that is offline went, in milliseconds since 1970; 0 when nobody knows.
+    pub fn offline_since(&self, registry: &Registry<Recipient>, key: &PublicKey) -> u64 {
+        registry.offline_since(key).max(self.hosts().offline_since(key)).unwrap_or(0)
+    }
+
+    fn presence_frame(
+        &self,
+        registry: &Registry<Recipient>,
+        peer: &PublicKey,
+        presence: Presence,
+    ) -> Frame<'static> {
+        let since_ms = match presence {
+            Presence::Offline => self.offline_since(registry, peer),
+            Presence::Online => self.hosts().newest(peer).map_or(0, |host| host.since_ms),
+            Presence::Legacy => 0,
+        };
+        Frame::Presence { peer: *peer, presence, since_ms }
+    }
+
+    fn tell_hosts(&self, registry: &Registry<Recipient>, key: &PublicKey, before: Presence) {
+        let now = self.presence(registry, key);
+        if now == before {
+            return;
+        }
+        let watchers: Vec<Arc<Host>> = self.hosts().watchers(key).cloned().collect();
+        let frame = self.presence_frame(registry, key, now);
+        for watcher in watchers {
+            watcher.say(&frame);
+        }
     }
 
     /// See [`Registry::subscribe_presence`].
@@ -180,6 +294,7 @@ impl Hub {
         let registry = self.registry();
         Gauges {
             connections: count(registry.connections()),
+            hosts: count(self.hosts().everybody().count()),
             peers: count(registry.peers()),
             queued_bytes: count(self.budget.used()),
             owners: self.memberships.owners().unwrap_or(0),

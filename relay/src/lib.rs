@@ -6,6 +6,8 @@
 //! [`websocket`].
 
 pub mod conversation;
+pub mod host;
+pub mod hosts;
 pub mod http;
 pub mod hub;
 pub mod import;
@@ -14,6 +16,7 @@ pub mod limits;
 pub mod membership;
 pub mod metrics;
 pub mod options;
+pub mod permissions;
 pub mod recipient;
 pub mod registry;
 pub mod server;

@@ -54,6 +54,8 @@ counters! {
     envelopes_forwarded,
     /// Envelopes whose room had nobody to take them.
     envelopes_undeliverable,
+    /// Messages between hosts that were queued for the recipient.
+    messages_forwarded,
     /// Envelopes between machines that were passed on.
     pi_envelopes_forwarded,
     /// Envelopes between machines that were answered with an error.
@@ -89,8 +91,10 @@ counters! {
 /// What the relay holds at this moment.
 #[derive(Debug, Clone, Copy)]
 pub struct Gauges {
-    /// Connections that are logged in.
+    /// Connections at rooms: those of the old wire, and the rooms of hosts.
     pub connections: u64,
+    /// Hosts that are logged in.
+    pub hosts: u64,
     /// Peers that are online.
     pub peers: u64,
     /// Bytes that wait to be sent.
@@ -112,7 +116,8 @@ impl Metrics {
                 help.trim()
             );
         };
-        line("connections", "gauge", "Connections that are logged in.", gauges.connections);
+        line("connections", "gauge", "Connections at rooms.", gauges.connections);
+        line("hosts", "gauge", "Hosts that are logged in.", gauges.hosts);
         line("peers", "gauge", "Peers that are online.", gauges.peers);
         line("queued_bytes", "gauge", "Bytes that wait to be sent.", gauges.queued_bytes);
         line("owners", "gauge", "Owners whose membership is kept.", gauges.owners);

@@ -9,7 +9,7 @@ use rp_protocol::relay::RelayName;
 use serde::{Deserialize, Serialize};
 
 use crate::limits::Limits;
-use crate::server::Settings;
+use crate::server::{Settings, local_relay_names};
 use crate::tls::{Source, local_names};
 
 /// The port when nobody names one.
@@ -271,11 +271,7 @@ impl Options {
         let named = match (&self.names, &self.acme_domains) {
             (Some(names), _) => names.clone(),
             (None, Some(domains)) => domains.iter().map(|domain| format!("{domain}:443")).collect(),
-            // A free port is not known yet.
-            (None, None) if listen.port() == 0 => Vec::new(),
-            (None, None) => ["localhost", "127.0.0.1", "[::1]"]
-                .map(|host| format!("{host}:{}", listen.port()))
-                .to_vec(),
+            (None, None) => return Ok(local_relay_names(listen.port())),
         };
         let parse = |name: String| RelayName::parse(&name).map_err(|_| OptionsError::Name { name });
         named.into_iter().map(parse).collect()

@@ -17,7 +17,7 @@ use std::collections::{HashMap, VecDeque};
 use rp_protocol::key::PublicKey;
 use rp_protocol::relay::legacy::{Event, MetaPatch, RoomMeta, RoomState};
 
-use crate::registry::watch::Watches;
+pub(crate) use crate::registry::watch::Watches;
 
 /// How many peers' last time offline is remembered. The longest gone are forgotten first; to ask
 /// about them gives the answer for a peer that was never seen.
@@ -395,13 +395,13 @@ enum Watched {
 
 /// When peers went, the longest gone first.
 #[derive(Debug, Default)]
-struct LastOffline {
+pub(crate) struct LastOffline {
     times: HashMap<PublicKey, u64>,
     order: VecDeque<(PublicKey, u64)>,
 }
 
 impl LastOffline {
-    fn remember(&mut self, peer: PublicKey, now: u64) {
+    pub(crate) fn remember(&mut self, peer: PublicKey, now: u64) {
         self.times.insert(peer, now);
         self.order.push_back((peer, now));
         while self.order.len() > REMEMBERED_OFFLINE {
@@ -413,7 +413,7 @@ impl LastOffline {
         }
     }
 
-    fn since(&self, peer: &PublicKey) -> Option<u64> {
+    pub(crate) fn since(&self, peer: &PublicKey) -> Option<u64> {
         self.times.get(peer).copied()
     }
 }

@@ -12,19 +12,21 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use ipnet::IpNet;
-use rp_protocol::relay::RelayName;
+use rp_protocol::relay::{CloseCode, Frame, RelayName};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tower_service::Service as _;
 
+use crate::host::{self, Host, QuicError};
 use crate::http::{Arrival, Served, router};
 use crate::hub::Hub;
 use crate::limits::{Admission, Bucket, Limits, Place};
 use crate::membership::{Memberships, MembershipsError};
+use crate::recipient::Recipient;
 use crate::stream::Stream;
 use crate::tls::{ACME_ALPN, CertificateError, Certificates, Source};
-use crate::websocket::Close;
+use crate::websocket::{Close, Outbox};
 
 /// How long a client has for the head of a request.
 const HEAD_DEADLINE: Duration = Duration::from_secs(10);
@@ -44,7 +46,7 @@ const ENDING: Duration = Duration::from_secs(9);
 pub struct Settings {
     /// Where it listens.
     pub listen: SocketAddr,
-    /// By which names clients know the relay.
+    /// By which names clients know the relay; those of loopback if there are none.
     pub names: Vec<RelayName>,
     /// Where the certificate comes from; without one TCP is plain and there is no QUIC.
     pub certificate: Option<Source>,
@@ -67,6 +69,9 @@ pub enum StartError {
     /// There is no certificate.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
+    /// QUIC cannot be spoken.
+    #[error(transparent)]
+    Quic(#[from] QuicError),
     /// The address cannot be listened on.
     #[error("cannot listen on {address}: {source}")]
     Listen {
@@ -84,6 +89,7 @@ pub struct Relay {
     address: SocketAddr,
     fingerprint: Option<String>,
     accepting: tokio::task::JoinHandle<()>,
+    endpoint: Option<quinn::Endpoint>,
 }
 
 impl Relay {
@@ -105,8 +111,16 @@ impl Relay {
             }
             _ => None,
         };
-        let hub = Hub::new(memberships, settings.limits);
+        let names = match settings.names.is_empty() {
+            true => local_relay_names(address.port()),
+            false => settings.names,
+        };
+        let hub = Hub::new(memberships, settings.limits, names);
         let admission = Admission::new(&settings.limits);
+        let endpoint = match &certificates {
+            Some(certificates) => Some(host::listen(&hub, &admission, certificates, address)?),
+            None => None,
+        };
         let served = Served { hub: Arc::clone(&hub), admission: Arc::clone(&admission) };
         let acceptor = Acceptor {
             hub: Arc::clone(&hub),
@@ -117,7 +131,7 @@ impl Relay {
         };
         let accepting = tokio::spawn(acceptor.run(listener));
         let fingerprint = certificates.and_then(|certificates| certificates.fingerprint);
-        Ok(Self { hub, address, fingerprint, accepting })
+        Ok(Self { hub, address, fingerprint, accepting, endpoint })
     }
 
     /// The SHA-256 of the certificate that the relay made for itself.
@@ -144,23 +158,71 @@ impl Relay {
         self.hub.ending.cancel();
         // Has closed the listener when it returns.
         let _ = self.accepting.await;
-        let everybody: Vec<_> =
-            self.hub.registry().everybody().map(|one| Arc::clone(&one.outbox)).collect();
+        let everybody = Leaving::everybody(&self.hub);
         tracing::info!(connections = everybody.len(), "ending");
         self.hub.tasks.close();
         let close = async {
             let step = SPREAD.checked_div(u32::try_from(everybody.len()).unwrap_or(u32::MAX));
             // A few are closed at once: there is no crowd to spread.
             let step = step.filter(|step| *step < Duration::from_millis(40)).unwrap_or_default();
+            for (place, leaving) in (0u32..).zip(&everybody) {
+                leaving.warn(step * place);
+            }
             let started = tokio::time::Instant::now();
-            for (place, outbox) in (0u32..).zip(everybody) {
+            for (place, leaving) in (0u32..).zip(everybody) {
                 tokio::time::sleep_until(started + step * place).await;
-                outbox.close(Close::Code(1001));
+                leaving.close();
             }
             self.hub.tasks.wait().await;
+            if let Some(endpoint) = &self.endpoint {
+                endpoint.wait_idle().await;
+            }
         };
         if tokio::time::timeout(ENDING, close).await.is_err() {
             tracing::warn!(left = self.hub.tasks.len(), "some connections did not end in time");
+        }
+    }
+}
+
+/// The names of a relay that is reached on this machine only.
+#[must_use]
+pub fn local_relay_names(port: u16) -> Vec<RelayName> {
+    let hosts = ["localhost", "127.0.0.1", "[::1]"];
+    hosts.into_iter().filter_map(|host| RelayName::new(host, port).ok()).collect()
+}
+
+/// A connection that is to end.
+enum Leaving {
+    Legacy(Arc<Outbox>),
+    Host(Arc<Host>),
+}
+
+impl Leaving {
+    fn everybody(hub: &Hub) -> Vec<Self> {
+        let legacy: Vec<Self> = hub
+            .registry()
+            .everybody()
+            .filter_map(|one| match one {
+                Recipient::Legacy { outbox, .. } => Some(Self::Legacy(Arc::clone(outbox))),
+                Recipient::Room { .. } => None,
+            })
+            .collect();
+        let hosts: Vec<Self> = hub.hosts().everybody().cloned().map(Self::Host).collect();
+        legacy.into_iter().chain(hosts).collect()
+    }
+
+    /// Tells those who can be told when to leave by themselves.
+    fn warn(&self, after: Duration) {
+        if let Self::Host(host) = self {
+            let reconnect_after_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
+            host.say(&Frame::Drain { reconnect_after_ms });
+        }
+    }
+
+    fn close(&self) {
+        match self {
+            Self::Legacy(outbox) => outbox.close(Close::Code(1001)),
+            Self::Host(host) => host.close(CloseCode::GoingAway, "the relay is ending"),
         }
     }
 }

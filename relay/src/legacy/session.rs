@@ -1,16 +1,15 @@
 //! A connection that is logged in.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rp_protocol::key::PublicKey;
+use rp_protocol::relay::Content;
 use rp_protocol::relay::legacy::{
-    ClientFrame, EnvelopeOrigin, Hello, OuterEnvelope, PiEnvelope, PresenceState, RelayedEnvelope,
-    TransportReason, canonical_key, write_pi_envelope_in, write_presence, write_rooms,
-    write_transport_error,
+    ClientFrame, Hello, OuterEnvelope, PiEnvelope, PresenceState, RelayedEnvelope, TransportReason,
+    canonical_key, write_pi_envelope_in, write_presence, write_rooms, write_transport_error,
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -18,14 +17,13 @@ use super::answers::Answers;
 use crate::conversation::{Conversation, converse};
 use crate::hub::Hub;
 use crate::limits::Pace;
+use crate::permissions::Permissions;
+use crate::recipient::Sender;
 use crate::registry::ConnectionId;
 use crate::websocket::{Close, Ended, Message, Opcode, Socket};
 
 /// After how many pings without a sign of the client it is taken for gone: 75 to 100 s.
 const SILENT_PINGS: u8 = 3;
-
-/// To how many machines the sender's permission is remembered.
-const REMEMBERED_PERMISSIONS: usize = 1024;
 
 /// One connection and what it knows of itself.
 pub(super) struct Session<'a, S> {
@@ -38,9 +36,8 @@ struct State<'a> {
     outbox: Arc<crate::websocket::Outbox>,
     pace: Arc<Pace>,
     key: PublicKey,
-    room: Box<str>,
     id: ConnectionId,
-    origin: EnvelopeOrigin,
+    sender: Sender,
     answers: Option<Box<Answers>>,
     permissions: Option<Box<Permissions>>,
     received: Received,
@@ -54,13 +51,6 @@ struct Received {
     frames: u32,
     bytes: u32,
     forwarded: u32,
-}
-
-/// To whom this machine may write, as long as no membership changes.
-#[derive(Default)]
-struct Permissions {
-    as_of: u64,
-    to: HashMap<PublicKey, bool>,
 }
 
 impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
@@ -86,8 +76,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
             outbox,
             pace,
             key: hello.key,
-            origin: EnvelopeOrigin::new(&hello.key, &hello.room),
-            room: hello.room.into(),
+            sender: Sender::new(hello.key, &hello.room),
             id,
             answers: None,
             permissions: None,
@@ -206,7 +195,7 @@ impl State<'_> {
             ClientFrame::PresenceCheck(peers) => self.answer_presence(&peers),
             ClientFrame::RoomsCheck(peers) => self.answer_rooms(&peers),
             ClientFrame::RoomMetaUpdate { room, patch } => {
-                let room = room.as_deref().unwrap_or(&self.room);
+                let room = room.as_deref().unwrap_or(self.sender.room());
                 self.hub.update_meta(&self.key, room, &patch);
             }
         }
@@ -223,7 +212,7 @@ impl State<'_> {
         if let Some(peer) = canonical_key(&envelope.peer) {
             let registry = self.hub.registry();
             for recipient in registry.at_room(&peer, &envelope.room, Some(self.id)) {
-                reached += u32::from(recipient.deliver(&self.origin, envelope.ct));
+                reached += u32::from(recipient.deliver(&self.sender, envelope));
             }
         }
         self.received.forwarded += reached;
@@ -251,43 +240,26 @@ impl State<'_> {
         }
     }
 
+    fn may_write_to(&mut self, target: &PublicKey) -> bool {
+        let permissions = self.permissions.get_or_insert_default();
+        permissions.allow(&self.hub.memberships, &self.key, target)
+    }
+
     fn deliver_to_machine(
         &self,
         target: &PublicKey,
         envelope: &RelayedEnvelope<'_>,
     ) -> Option<TransportReason> {
         let text = write_pi_envelope_in(&self.key, envelope);
+        let host = self.hub.hosts().newest(target).cloned();
+        let mut is_reached = host.is_some_and(|host| {
+            host.deliver_from_legacy(self.key, Content::Envelope(envelope.as_str()))
+        });
         let registry = self.hub.registry();
-        let mut is_reached = false;
         for recipient in registry.connections_of(target) {
             is_reached |= recipient.deliver_text(&text);
         }
         (!is_reached).then_some(TransportReason::Offline)
-    }
-
-    /// Whether one owner lists this machine and the target. Storage that fails allows nothing.
-    fn may_write_to(&mut self, target: &PublicKey) -> bool {
-        let memberships = &self.hub.memberships;
-        let permissions = self.permissions.get_or_insert_default();
-        // Read before the memberships are, so that a change in between is noticed next time.
-        let as_of = memberships.changes();
-        if permissions.as_of != as_of || permissions.to.len() >= REMEMBERED_PERMISSIONS {
-            permissions.to.clear();
-            permissions.as_of = as_of;
-        }
-        if let Some(known) = permissions.to.get(target) {
-            return *known;
-        }
-        match memberships.list_together(&self.key, target) {
-            Ok(may) => {
-                permissions.to.insert(*target, may);
-                may
-            }
-            Err(error) => {
-                tracing::error!(%error, "memberships cannot be read");
-                false
-            }
-        }
     }
 
     fn answer_presence(&mut self, peers: &[Cow<'_, str>]) {
@@ -334,7 +306,7 @@ impl State<'_> {
 impl Drop for State<'_> {
     /// On every way out, also when the task is dropped or panics.
     fn drop(&mut self) {
-        self.hub.unregister(&self.key, &self.room, self.id);
+        self.hub.unregister(&self.key, self.sender.room(), self.id);
     }
 }
 

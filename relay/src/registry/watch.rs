@@ -7,7 +7,7 @@ use rp_protocol::key::PublicKey;
 /// Both directions of "watches": asked for by watcher when it changes, by watched when something
 /// happens.
 #[derive(Debug, Default)]
-pub(super) struct Watches {
+pub(crate) struct Watches {
     watched_by: HashMap<PublicKey, HashSet<PublicKey>>,
     watchers_of: HashMap<PublicKey, HashSet<PublicKey>>,
 }
@@ -15,7 +15,7 @@ pub(super) struct Watches {
 impl Watches {
     /// From now on `watcher` watches the first `bound` of these and nobody else. Returns how many
     /// more there are.
-    pub(super) fn replace(
+    pub(crate) fn replace(
         &mut self,
         watcher: &PublicKey,
         watched: &[PublicKey],
@@ -42,7 +42,7 @@ impl Watches {
     }
 
     /// `watcher` no longer watches these.
-    pub(super) fn remove(&mut self, watcher: &PublicKey, watched: &[PublicKey]) {
+    pub(crate) fn remove(&mut self, watcher: &PublicKey, watched: &[PublicKey]) {
         let Some(kept) = self.watched_by.get_mut(watcher) else { return };
         for peer in watched {
             if kept.remove(peer) {
@@ -55,17 +55,17 @@ impl Watches {
     }
 
     /// `watcher` watches nobody.
-    pub(super) fn forget(&mut self, watcher: &PublicKey) {
+    pub(crate) fn forget(&mut self, watcher: &PublicKey) {
         for peer in self.watched_by.remove(watcher).into_iter().flatten() {
             unlink(&mut self.watchers_of, &peer, watcher);
         }
     }
 
-    pub(super) fn watchers(&self, peer: &PublicKey) -> impl Iterator<Item = &PublicKey> {
+    pub(crate) fn watchers(&self, peer: &PublicKey) -> impl Iterator<Item = &PublicKey> {
         self.watchers_of.get(peer).into_iter().flatten()
     }
 
-    pub(super) fn is_watching(&self, watcher: &PublicKey, peer: &PublicKey) -> bool {
+    pub(crate) fn is_watching(&self, watcher: &PublicKey, peer: &PublicKey) -> bool {
         self.watched_by.get(watcher).is_some_and(|watched| watched.contains(peer))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 
 use super::frame::{Close, Opcode, write_frame, write_header};
 
@@ -90,6 +90,29 @@ impl Outbox {
     /// Queues a whole message. False when the connection is ending, or ends because of this.
     pub fn send(&self, opcode: Opcode, payload: &[u8]) -> bool {
         self.append(|waiting| write_frame(waiting, opcode, payload))
+    }
+
+    /// Queues bytes as they are, for a connection that is no WebSocket.
+    pub fn send_bytes(&self, bytes: &[u8]) -> bool {
+        self.append(|waiting| waiting.extend_from_slice(bytes))
+    }
+
+    /// Whether so many bytes more would leave half of the room free: for those who would rather
+    /// wait than have the connection ended.
+    pub fn has_room(&self, bytes: usize) -> bool {
+        let state = self.state();
+        let waiting = state.waiting.len() + state.in_flight;
+        waiting.saturating_add(bytes) <= self.max_bytes / 2
+    }
+
+    /// Exchanges `sent`, which was sent, for what waits. Ready with nothing when there is something
+    /// to send, and with how the connection ends when that is asked for.
+    pub fn poll_take(&self, sent: &mut Vec<u8>, context: &Context<'_>) -> Poll<Option<Close>> {
+        match self.take(sent, context) {
+            Work::Send => Poll::Ready(None),
+            Work::End(how) => Poll::Ready(Some(how)),
+            Work::Nothing => Poll::Pending,
+        }
     }
 
     /// Queues a text message of `length` bytes that `write` appends.

@@ -23,7 +23,7 @@ pub type WebSocket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 /// A relay on a free port with a folder of its own.
 pub struct TestRelay {
     pub relay: Relay,
-    _folder: tempfile::TempDir,
+    pub _folder: tempfile::TempDir,
 }
 
 impl TestRelay {

@@ -35,7 +35,7 @@ async fn next(stream: &mut DuplexStream) -> Option<(u8, Vec<u8>)> {
 async fn a_client_is_pinged_every_25_seconds_and_one_that_is_silent_is_let_go() {
     let folder = tempfile::tempdir().unwrap();
     let memberships = Memberships::open(&folder.path().join("mesh.redb")).await.unwrap();
-    let hub = Hub::new(memberships, Limits::default());
+    let hub = Hub::new(memberships, Limits::default(), Vec::new());
     let (mut client, server) = tokio::io::duplex(64 << 10);
     tokio::time::pause();
     let serving = tokio::spawn(rp_relay::legacy::serve(Arc::clone(&hub), server, &[], Vec::new()));

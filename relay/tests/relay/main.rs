@@ -11,6 +11,7 @@ mod abuse;
 mod client;
 mod encrypted;
 mod forwarding;
+mod hosts;
 mod http;
 mod keepalive;
 mod limits;

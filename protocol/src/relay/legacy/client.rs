@@ -69,7 +69,17 @@ pub struct OuterEnvelope<'a> {
     pub ct_bytes: usize,
 }
 
-impl OuterEnvelope<'_> {
+impl<'a> OuterEnvelope<'a> {
+    /// The content with its escapes resolved.
+    #[must_use]
+    pub fn text(&self) -> Cow<'a, str> {
+        if memchr::memchr(b'\\', self.ct.as_bytes()).is_none() {
+            return Cow::Borrowed(self.ct);
+        }
+        // The parser has resolved the same escapes before.
+        Cow::Owned(serde_json::from_str(&format!("\"{}\"", self.ct)).unwrap_or_default())
+    }
+
     /// Whether the content, read as base64, is larger than `max_bytes`. Padding counts.
     #[must_use]
     pub fn is_larger_than(&self, max_bytes: u64) -> bool {
@@ -90,6 +100,27 @@ pub struct PiEnvelope<'a> {
 /// except that line ends between its tokens became spaces, since some readers cut at them.
 #[derive(Debug)]
 pub struct RelayedEnvelope<'a>(pub(super) Cow<'a, str>);
+
+impl<'a> RelayedEnvelope<'a> {
+    /// Reads an envelope that did not come in a frame of this wire. `None` when it is no JSON
+    /// object or nested too deep.
+    #[must_use]
+    pub fn parse(json: &'a str) -> Option<Self> {
+        Self::of(serde_json::from_str(json).ok()?)
+    }
+
+    fn of(raw: &'a RawValue) -> Option<Self> {
+        let json = raw.get();
+        let is_sound = json.starts_with('{') && nesting(json) < MAX_NESTING;
+        is_sound.then(|| Self(without_line_ends(json)))
+    }
+
+    /// The JSON object.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
 
 #[derive(Deserialize)]
 struct Members<'a> {
@@ -174,11 +205,7 @@ impl<'a> PiEnvelope<'a> {
     #[must_use]
     pub fn target(&self) -> Option<(PublicKey, RelayedEnvelope<'a>)> {
         let target = PublicKey::parse(self.to_pc.as_deref()?).ok()?;
-        let json = self.envelope?.get();
-        if !json.starts_with('{') || nesting(json) >= MAX_NESTING {
-            return None;
-        }
-        Some((target, RelayedEnvelope(without_line_ends(json))))
+        Some((target, RelayedEnvelope::of(self.envelope?)?))
     }
 
     /// Who the envelope says sent it and which id it has, for the error that is answered.

@@ -29,6 +29,16 @@ impl EnvelopeOrigin {
         self.head.len() + ct.len() + 2
     }
 
+    /// The envelope with a content that is not written as JSON yet.
+    #[must_use]
+    pub fn to_json(&self, text: &str) -> Vec<u8> {
+        // The head ends with the quote that the text brings along.
+        let mut out = self.head.strip_suffix(b"\"").unwrap_or(&self.head).to_vec();
+        write_string(&mut out, text);
+        out.push(b'}');
+        out
+    }
+
     /// Appends the envelope. `ct` is what stands between the quotes of a JSON string.
     pub fn write(&self, out: &mut Vec<u8>, ct: &str) {
         out.extend_from_slice(&self.head);
