@@ -7,6 +7,7 @@ pub mod actions;
 pub mod component;
 pub mod courier;
 pub mod key;
+pub mod membership;
 pub mod mesh;
 pub mod relay;
 pub mod routing;
