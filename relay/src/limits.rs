@@ -29,7 +29,8 @@ pub struct Limits {
     pub content_bytes: u64,
     /// Bytes waiting for one connection. One that falls further behind is cut off.
     pub queue_bytes: usize,
-    /// Bytes waiting for all connections together. Whoever they grow further for is cut off.
+    /// Bytes held for all connections together: waiting to be sent, or received in part. Whoever
+    /// they grow further for is cut off, but none for its first 64 KiB.
     pub queued_bytes: usize,
     /// Owners whose membership is kept. A further one is refused with status 503.
     pub owners: u64,

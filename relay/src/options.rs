@@ -103,7 +103,7 @@ pub struct Options {
     /// MiB]
     #[arg(long, env = "RP_RELAY_MAX_QUEUE_BYTES", value_name = "BYTES")]
     pub max_queue_bytes: Option<usize>,
-    /// Bytes that wait for all connections; whoever they grow further for is cut off [default: 1
+    /// Bytes held for all connections, waiting or received in part; whoever they grow further for is cut off [default: 1
     /// GiB]
     #[arg(long, env = "RP_RELAY_MAX_QUEUED_BYTES", value_name = "BYTES")]
     pub max_queued_bytes: Option<usize>,

@@ -151,6 +151,12 @@ impl Decoder {
         self.max_message = max_message;
     }
 
+    /// How many bytes of a message in pieces are kept.
+    #[must_use]
+    pub const fn kept(&self) -> usize {
+        self.pieces.capacity()
+    }
+
     /// Reads one frame from the front of `bytes`, unmasking it in place. After an error the
     /// connection cannot be read any further.
     ///

@@ -6,7 +6,11 @@ use std::task::{Context, Poll, Waker};
 
 use super::frame::{Close, Opcode, write_frame, write_header};
 
-/// How many bytes wait to be sent on all connections together, and how many may.
+/// With so little waiting a connection is not ended because of what all have together.
+const SPARED_BYTES: usize = 64 << 10;
+
+/// How many bytes all connections hold together, waiting to be sent or received in part, and how
+/// many they may.
 #[derive(Debug)]
 pub struct MemoryBudget {
     max: usize,
@@ -29,6 +33,15 @@ impl MemoryBudget {
     /// Whether there was room for so many more.
     fn take(&self, bytes: usize) -> bool {
         self.used.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes) <= self.max
+    }
+
+    /// Gives back what was taken before, and takes so much. Whether there was room for it.
+    pub(super) fn exchange(&self, before: usize, after: usize) -> bool {
+        if before == after {
+            return true;
+        }
+        self.give_back(before);
+        self.take(after)
     }
 
     fn give_back(&self, bytes: usize) {
@@ -87,6 +100,11 @@ impl Outbox {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What all connections share.
+    pub(super) fn budget(&self) -> &MemoryBudget {
+        &self.budget
+    }
+
     /// Queues a whole message. False when the connection is ending, or ends because of this.
     pub fn send(&self, opcode: Opcode, payload: &[u8]) -> bool {
         self.append(|waiting| write_frame(waiting, opcode, payload))
@@ -133,7 +151,9 @@ impl Outbox {
         write(&mut state.waiting);
         let added = state.waiting.len().saturating_sub(before);
         let has_room = self.budget.take(added);
-        if !has_room || state.waiting.len() + state.in_flight > self.max_bytes {
+        let own = state.waiting.len() + state.in_flight;
+        // Those who have little do not pay for those who took everything.
+        if own > self.max_bytes || (!has_room && own > SPARED_BYTES) {
             state.has_overflowed = true;
             self.end(&mut state, Close::Abort);
             return false;

@@ -51,6 +51,8 @@ pub struct Socket<S> {
     needed: usize,
     sending: Vec<u8>,
     sent: usize,
+    /// What of the memory for all connections this one has for what it received.
+    held: usize,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
@@ -64,6 +66,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             needed: 0,
             sending: Vec::new(),
             sent: 0,
+            held: 0,
         }
     }
 
@@ -82,12 +85,35 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     pub fn poll_receive(
         &mut self,
         context: &mut Context<'_>,
+        handle: impl FnMut(Message<'_>) -> ControlFlow<()>,
+    ) -> Poll<Result<(), Ended>> {
+        let received = ready!(self.poll_receive_once(context, handle));
+        Poll::Ready(received.and_then(|()| self.account()))
+    }
+
+    /// Counts what is kept of messages that are not whole, when that is much.
+    fn account(&mut self) -> Result<(), Ended> {
+        let kept = self.inbox.capacity() + self.decoder.kept();
+        let held = if kept > SCRATCH_BYTES { kept } else { 0 };
+        let before = std::mem::replace(&mut self.held, held);
+        match self.outbox.budget().exchange(before, held) {
+            true => Ok(()),
+            false => Err(Ended::Asked(Close::Abort)),
+        }
+    }
+
+    fn poll_receive_once(
+        &mut self,
+        context: &mut Context<'_>,
         mut handle: impl FnMut(Message<'_>) -> ControlFlow<()>,
     ) -> Poll<Result<(), Ended>> {
         if !self.inbox.is_empty() && self.inbox.len() >= self.needed {
             let mut bytes = std::mem::take(&mut self.inbox);
             let used = self.decode(&mut bytes, &mut handle).map_err(Ended::Violation)?;
-            bytes.drain(..used);
+            if used > 0 {
+                // What is left is little, and so is then its memory.
+                bytes = bytes.get(used..).map(<[u8]>::to_vec).unwrap_or_default();
+            }
             self.inbox = bytes;
             return Poll::Ready(Ok(()));
         }
@@ -231,13 +257,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             return;
         }
         let parting = async {
-            if poll_fn(|context| self.poll_send(context)).await != Ended::Asked(how) {
+            // Whoever asked first decides how.
+            let Ended::Asked(how) = poll_fn(|context| self.poll_send(context)).await else {
                 return;
-            }
+            };
             let mut frame = Vec::new();
             match how {
+                Close::Abort => return,
                 Close::Code(code) => write_frame(&mut frame, Opcode::Close, &code.to_be_bytes()),
-                _ => write_frame(&mut frame, Opcode::Close, &[]),
+                Close::NoCode => write_frame(&mut frame, Opcode::Close, &[]),
             }
             if self.stream.write_all(&frame).await.is_err() || self.stream.shutdown().await.is_err()
             {
@@ -250,5 +278,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         };
         // Whoever does not take it in time is cut off.
         let _ = tokio::time::timeout(PARTING, parting).await;
+    }
+}
+
+impl<S> Drop for Socket<S> {
+    fn drop(&mut self) {
+        self.outbox.budget().exchange(self.held, 0);
     }
 }

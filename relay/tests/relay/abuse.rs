@@ -187,6 +187,28 @@ async fn a_client_that_does_not_read_is_cut_off_and_nobody_waits_for_it() {
 }
 
 #[tokio::test]
+async fn large_messages_that_never_become_whole_hold_only_so_much_memory() {
+    let relay = TestRelay::start_with(|settings| settings.limits.queued_bytes = 4 << 20).await;
+    let mut senders = Vec::new();
+    for number in 1..10 {
+        senders.push(Client::connect(&relay, number, "main").await);
+    }
+    for client in &mut senders {
+        // The header of a text of 8 MiB, and one MiB of it.
+        let header = [0x81, 0xFF, 0, 0, 0, 0, 0, 0x80, 0, 0, 0, 0, 0, 0];
+        let stream = client.socket.get_mut();
+        stream.write_all(&header).await.unwrap();
+        let _ = stream.write_all(&vec![b'x'; 1 << 20]).await;
+    }
+    until("some are cut off", || relay.relay.hub().registry().connections() < 9).await;
+    assert!(relay.relay.hub().budget.used() <= 4 << 20);
+    // Others go on.
+    expect_alive(&relay).await;
+    drop(senders);
+    until("all is free", || relay.relay.hub().budget.used() == 0).await;
+}
+
+#[tokio::test]
 async fn a_login_that_stops_half_way_leaves_nothing_behind() {
     let relay = TestRelay::start().await;
     for _ in 0..50 {
