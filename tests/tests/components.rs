@@ -581,8 +581,17 @@ async fn what_was_sent_can_be_asked_about_again_under_other_rules() {
         let question = format!("what is {number}+1?");
         host.run_json(&["send", &address, &question, "--wait", "answered"]).await.unwrap();
     }
-    let replayed = host.run_json(&["policy", "replay"]).await.unwrap();
-    assert_eq!(replayed["would_change"], 0, "{replayed}");
+    // The audit log is written behind what it tells of.
+    let all = async {
+        loop {
+            let replayed = host.run_json(&["policy", "replay"]).await.unwrap();
+            assert_eq!(replayed["would_change"], 0, "{replayed}");
+            if replayed["messages"] == 8 {
+                break;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, all).await.unwrap();
     let draft = host.root().join("draft.toml");
     fs::write(&draft, "[guarded.rate]\nper_minute = 3\n").unwrap();
     let draft = ["policy", "replay", "--settings", draft.to_str().unwrap()];

@@ -25,7 +25,7 @@ impl RelayName {
     pub fn new(host: &str, port: u16) -> Result<Self, NotARelayName> {
         let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
         let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-        let address = bare.unwrap_or(&host).parse::<std::net::Ipv6Addr>();
+        let address = bare.unwrap_or(&host).parse::<core::net::Ipv6Addr>();
         let is_plain = |character: char| {
             character.is_ascii_alphanumeric() || matches!(character, '-' | '.' | '_')
         };
