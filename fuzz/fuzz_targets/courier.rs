@@ -20,7 +20,9 @@ fn pair() -> Option<(Channel, Courier, SealingKey)> {
     let (alice, bob) = (keys(1), keys(2));
     let (mut sealing, mut opening) = (Channel::new(bob.machine()), Channel::new(alice.machine()));
     let first = sealing.begin(&alice, NOW).ok()?;
-    let Ok(Received::Answer { message, .. }) = opening.receive(&first, &bob, NOW) else { return None };
+    let Ok(Received::Answer { message, .. }) = opening.receive(&first, &bob, NOW) else {
+        return None;
+    };
     let Ok(Received::Answer { message, .. }) = sealing.receive(&message, &alice, NOW) else {
         return None;
     };

@@ -4,9 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use rp_protocol::key::PublicKey;
-use rp_protocol::relay::legacy::{
-    Auth, ClientFrame, EnvelopeOrigin, Hello, write_pi_envelope_in,
-};
+use rp_protocol::relay::legacy::{Auth, ClientFrame, EnvelopeOrigin, Hello, write_pi_envelope_in};
 
 fuzz_target!(|text: &str| {
     let _ = Hello::parse(text);

@@ -7,8 +7,7 @@ use rp_protocol::relay::{FrameReader, RelayName};
 
 fuzz_target!(|input: (bool, Vec<u8>)| {
     let (quic, bytes) = input;
-    let transport =
-        if quic { Transport::Quic { exporter: [1; 32] } } else { Transport::WebSocket };
+    let transport = if quic { Transport::Quic { exporter: [1; 32] } } else { Transport::WebSocket };
     let Ok(name) = RelayName::parse("relay.example.org:443") else { return };
     let mut login = RelayLogin::new(transport, [2; 32]);
     let mut reader = FrameReader::default();
