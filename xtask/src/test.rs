@@ -22,7 +22,7 @@ const STEPS: [Step; 10] = [
     ("demonstration", || demo::demo("demo")),
     ("documentation", documentation),
     ("licences and sources", licences),
-    ("fuzzing", || fuzz::every_target_briefly(20)),
+    ("fuzzing", || fuzz::every_target_briefly(10)),
 ];
 
 /// Runs every step, or those whose name contains `only`.
