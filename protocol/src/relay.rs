@@ -68,6 +68,7 @@
 //! answer is [`Refusal::NotAuthorised`], and that is decided before presence.
 
 pub mod fields;
+pub mod legacy;
 pub mod login;
 
 mod answer;

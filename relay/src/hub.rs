@@ -1,0 +1,313 @@
+//! What all connections share.
+
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use rp_protocol::key::PublicKey;
+use rp_protocol::membership::{PublishError, Published, SignedMembership};
+use rp_protocol::relay::legacy::{Hello, MetaPatch, RoomMeta};
+use rp_protocol::relay::{Frame, Presence, RelayName};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::host::Host;
+use crate::hosts::Hosts;
+use crate::limits::{Bucket, Limits, Pace};
+use crate::membership::Memberships;
+use crate::metrics::{Gauges, Metrics};
+use crate::recipient::Recipient;
+use crate::registry::{Bounds, ConnectionId, Edge, Push, Refused, Registry};
+use crate::websocket::{MemoryBudget, Outbox};
+
+/// The state of one relay.
+#[derive(Debug)]
+pub struct Hub {
+    registry: RwLock<Registry<Recipient>>,
+    /// What owners published.
+    pub memberships: Memberships,
+    /// What was done so far.
+    pub metrics: Metrics,
+    /// What anybody may ask for.
+    pub limits: Limits,
+    /// Bytes that wait to be sent.
+    pub budget: Arc<MemoryBudget>,
+    /// Cancelled when the relay ends.
+    pub ending: CancellationToken,
+    /// The tasks of all connections.
+    pub tasks: TaskTracker,
+    /// By which names clients know the relay.
+    pub names: Vec<RelayName>,
+    /// Locked after the registry by whoever needs both.
+    hosts: RwLock<Hosts>,
+    publishing: std::sync::Mutex<Bucket>,
+}
+
+/// Why a membership was not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unpublished {
+    /// Too many owners have one here.
+    TooManyOwners,
+    /// It is not acceptable, or could not be stored.
+    Refused(PublishError),
+}
+
+impl Hub {
+    /// A relay that nobody is connected to.
+    #[must_use]
+    pub fn new(memberships: Memberships, limits: Limits, names: Vec<RelayName>) -> Arc<Self> {
+        let bounds = Bounds { rooms: limits.rooms, subscriptions: limits.subscriptions };
+        let per_second = f64::from(limits.publications_per_second);
+        Arc::new(Self {
+            registry: RwLock::new(Registry::new(bounds)),
+            memberships,
+            metrics: Metrics::default(),
+            limits,
+            budget: MemoryBudget::new(limits.queued_bytes),
+            ending: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            names,
+            hosts: RwLock::default(),
+            publishing: std::sync::Mutex::new(Bucket::new(per_second, Instant::now())),
+        })
+    }
+
+    /// Who is connected.
+    pub fn registry(&self) -> RwLockReadGuard<'_, Registry<Recipient>> {
+        self.registry.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A change of the registry. What it has to say is queued before anybody else can change it,
+    /// so that everybody hears of changes in their order.
+    fn change<T>(
+        &self,
+        change: impl FnOnce(&mut Registry<Recipient>) -> (T, Vec<Push<Recipient>>),
+    ) -> T {
+        let mut registry = self.registry.write().unwrap_or_else(PoisonError::into_inner);
+        let (outcome, pushes) = change(&mut registry);
+        for push in &pushes {
+            Recipient::tell_all(&push.to, &push.event);
+        }
+        outcome
+    }
+
+    /// A connection of the old wire that has proven its key.
+    ///
+    /// # Errors
+    /// The peer has too many rooms.
+    pub fn register(
+        &self,
+        hello: &Hello,
+        outbox: &Arc<Outbox>,
+    ) -> Result<(ConnectionId, Arc<Pace>), Refused> {
+        let pace = self.pace_of(&hello.key);
+        let recipient = Recipient::Legacy { outbox: Arc::clone(outbox), pace: Arc::clone(&pace) };
+        self.register_recipient(hello.key, &hello.room, hello.meta.clone(), recipient)
+            .map(|id| (id, pace))
+    }
+
+    /// Somebody at a room.
+    ///
+    /// # Errors
+    /// The peer has too many rooms.
+    pub fn register_recipient(
+        &self,
+        key: PublicKey,
+        room: &str,
+        meta: RoomMeta,
+        recipient: Recipient,
+    ) -> Result<ConnectionId, Refused> {
+        let now = unix_ms();
+        self.change(|registry| {
+            let before = self.presence(registry, &key);
+            match registry.register(key, room, meta, recipient, now) {
+                Err(refused) => (Err(refused), Vec::new()),
+                Ok(registered) => {
+                    self.count_online(&registered.edge, &registered.pushes);
+                    self.tell_hosts(registry, &key, before);
+                    (Ok(registered.id), registered.pushes)
+                }
+            }
+        })
+    }
+
+    /// How fast a peer is read: one pace for all its connections.
+    pub fn pace_of(&self, key: &PublicKey) -> Arc<Pace> {
+        let of_host = self.hosts().newest(key).map(|host| Arc::clone(&host.pace));
+        let known = of_host.or_else(|| {
+            self.registry().connections_of(key).next().map(|other| Arc::clone(other.pace()))
+        });
+        known.unwrap_or_else(|| Pace::new(&self.limits, Instant::now()))
+    }
+
+    fn count_online(&self, edge: &Edge, pushes: &[Push<Recipient>]) {
+        use rp_protocol::relay::legacy::Event;
+        if let Edge::Suppressed { watchers } = edge {
+            self.metrics.peer_online_suppressed.add(count(*watchers));
+        }
+        let told = pushes.iter().filter(|push| matches!(push.event, Event::PeerOnline { .. }));
+        self.metrics.peer_online_emitted.add(told.map(|push| count(push.peers)).sum());
+    }
+
+    /// A connection is gone, or a room is closed.
+    pub fn unregister(&self, key: &PublicKey, room: &str, id: ConnectionId) {
+        let now = unix_ms();
+        self.change(|registry| {
+            let before = self.presence(registry, key);
+            let pushes = registry.unregister(key, room, id, now);
+            self.tell_hosts(registry, key, before);
+            ((), pushes)
+        });
+    }
+
+    /// The hosts that are connected.
+    pub fn hosts(&self) -> RwLockReadGuard<'_, Hosts> {
+        self.hosts.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn hosts_mut(&self) -> RwLockWriteGuard<'_, Hosts> {
+        self.hosts.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A host that has proven its key; returns others with that key.
+    pub fn add_host(&self, host: &Arc<Host>) -> Vec<Arc<Host>> {
+        let registry = self.registry();
+        let before = self.presence(&registry, &host.key);
+        let others = self.hosts_mut().add(host);
+        self.tell_hosts(&registry, &host.key, before);
+        others
+    }
+
+    /// A host is gone.
+    pub fn remove_host(&self, host: &Arc<Host>) {
+        let registry = self.registry();
+        let before = self.presence(&registry, &host.key);
+        self.hosts_mut().remove(host, unix_ms());
+        self.tell_hosts(&registry, &host.key, before);
+    }
+
+    /// From now on a host watches these machines, and is told how each is connected.
+    pub fn watch(&self, host: &Arc<Host>, watched: &[PublicKey]) {
+        let registry = self.registry();
+        // Nothing changes between the answer and the news after it.
+        self.hosts_mut().watch(&host.key, watched, watched.len());
+        for peer in watched {
+            let presence = self.presence(&registry, peer);
+            host.say(&self.presence_frame(&registry, peer, presence));
+        }
+    }
+
+    /// How a machine is connected, as hosts see it.
+    fn presence(&self, registry: &Registry<Recipient>, key: &PublicKey) -> Presence {
+        if self.hosts().newest(key).is_some() {
+            Presence::Online
+        } else if registry.connections_of(key).any(Recipient::is_legacy) {
+            Presence::Legacy
+        } else {
+            Presence::Offline
+        }
+    }
+
+    /// When a machine that is offline went, in milliseconds since 1970; 0 when nobody knows.
+    pub fn offline_since(&self, registry: &Registry<Recipient>, key: &PublicKey) -> u64 {
+        registry.offline_since(key).max(self.hosts().offline_since(key)).unwrap_or(0)
+    }
+
+    fn presence_frame(
+        &self,
+        registry: &Registry<Recipient>,
+        peer: &PublicKey,
+        presence: Presence,
+    ) -> Frame<'static> {
+        let since_ms = match presence {
+            Presence::Offline => self.offline_since(registry, peer),
+            Presence::Online => self.hosts().newest(peer).map_or(0, |host| host.since_ms),
+            Presence::Legacy => 0,
+        };
+        Frame::Presence { peer: *peer, presence, since_ms }
+    }
+
+    fn tell_hosts(&self, registry: &Registry<Recipient>, key: &PublicKey, before: Presence) {
+        let now = self.presence(registry, key);
+        if now == before {
+            return;
+        }
+        let watchers: Vec<Arc<Host>> = self.hosts().watchers(key).cloned().collect();
+        let frame = self.presence_frame(registry, key, now);
+        for watcher in watchers {
+            watcher.say(&frame);
+        }
+    }
+
+    /// See [`Registry::subscribe_presence`].
+    pub fn subscribe_presence(&self, watcher: &PublicKey, watched: &[PublicKey]) {
+        let dropped = self.change(|registry| {
+            let (pushes, dropped) = registry.subscribe_presence(watcher, watched);
+            (dropped, pushes)
+        });
+        self.metrics.subscriptions_dropped.add(count(dropped));
+    }
+
+    /// See [`Registry::unsubscribe_presence`].
+    pub fn unsubscribe_presence(&self, watcher: &PublicKey, watched: &[PublicKey]) {
+        self.change(|registry| (registry.unsubscribe_presence(watcher, watched), Vec::new()));
+    }
+
+    /// See [`Registry::subscribe_rooms`].
+    pub fn subscribe_rooms(&self, watcher: &PublicKey, watched: &[PublicKey]) {
+        let dropped =
+            self.change(|registry| (registry.subscribe_rooms(watcher, watched), Vec::new()));
+        self.metrics.subscriptions_dropped.add(count(dropped));
+    }
+
+    /// See [`Registry::unsubscribe_rooms`].
+    pub fn unsubscribe_rooms(&self, watcher: &PublicKey, watched: &[PublicKey]) {
+        self.change(|registry| (registry.unsubscribe_rooms(watcher, watched), Vec::new()));
+    }
+
+    /// See [`Registry::update_meta`].
+    pub fn update_meta(&self, peer: &PublicKey, room: &str, patch: &MetaPatch) {
+        self.change(|registry| ((), registry.update_meta(peer, room, patch)));
+    }
+
+    /// Takes a membership whose signature was verified.
+    ///
+    /// # Errors
+    /// See [`Unpublished`].
+    pub async fn publish(&self, publication: SignedMembership) -> Result<Published, Unpublished> {
+        let owner = crate::membership::OwnerHash::of(&publication.membership().owner);
+        let owners = self.memberships.owners().unwrap_or(0);
+        let is_new = || matches!(self.memberships.read(owner), Ok(None));
+        if owners >= self.limits.owners && is_new() {
+            return Err(Unpublished::TooManyOwners);
+        }
+        self.memberships.publish(publication, unix_ms()).await.map_err(Unpublished::Refused)
+    }
+
+    /// Whether a publication can be looked at now.
+    pub fn may_publish(&self) -> bool {
+        let mut bucket = self.publishing.lock().unwrap_or_else(PoisonError::into_inner);
+        bucket.try_take(1.0, Instant::now())
+    }
+
+    /// What the relay holds now.
+    pub fn gauges(&self) -> Gauges {
+        let registry = self.registry();
+        Gauges {
+            connections: count(registry.connections()),
+            hosts: count(self.hosts().everybody().count()),
+            peers: count(registry.peers()),
+            queued_bytes: count(self.budget.used()),
+            owners: self.memberships.owners().unwrap_or(0),
+        }
+    }
+}
+
+fn count(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
+}
+
+/// Milliseconds since 1970.
+pub fn unix_ms() -> u64 {
+    let passed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(passed.as_millis()).unwrap_or(u64::MAX)
+}
