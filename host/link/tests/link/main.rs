@@ -8,6 +8,7 @@
 )]
 
 mod relay;
+mod sealed;
 
 use std::time::{Duration, Instant};
 

@@ -52,6 +52,8 @@ struct State {
     watches: BTreeMap<PublicKey, Vec<PublicKey>>,
     /// The rooms each machine has open.
     rooms: BTreeMap<PublicKey, BTreeSet<String>>,
+    /// Every frame of a client.
+    carried: Vec<u8>,
     /// Changes when any of it does.
     changed: Option<watch::Sender<()>>,
 }
@@ -105,8 +107,9 @@ impl SmallRelay {
     /// Listens again at the same port.
     pub async fn listen(&mut self) {
         let (listener, socket) = loop {
+            // The sockets of before are closed by tasks that have to run for it.
+            tokio::task::yield_now().await;
             let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, self.port)).await else {
-                tokio::task::yield_now().await;
                 continue;
             };
             let port = listener.local_addr().unwrap().port();
@@ -160,6 +163,11 @@ impl SmallRelay {
             }
             changes.changed().await.unwrap();
         }
+    }
+
+    /// Every byte that clients have sent after their logins.
+    pub fn carried(&self) -> Vec<u8> {
+        self.state.lock().unwrap().carried.clone()
     }
 
     /// Says something to a machine.
@@ -326,6 +334,7 @@ async fn serve(
     state.lock().unwrap().clients.insert(key, out.clone());
     tell(&state, key, Presence::Online).await;
     while let Some(bytes) = frames.recv().await {
+        state.lock().unwrap().carried.extend_from_slice(&bytes);
         let frame = match is_large(&bytes) {
             true => read_large(&bytes).unwrap(),
             false => read_message(&bytes).unwrap().unwrap(),
