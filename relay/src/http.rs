@@ -96,11 +96,13 @@ async fn websocket(State(served): State<Served>, mut request: Request) -> Respon
     served.hub.tasks.spawn(async move {
         let Ok(upgraded) = hyper::upgrade::on(request).await else { return };
         let Ok(parts) = upgraded.downcast::<TokioIo<Stream>>() else { return };
-        let (stream, received) = (parts.io.into_inner(), parts.read_buf);
+        // A copy: what it is cut from is the whole buffer of the HTTP connection.
+        let (stream, received) = (parts.io.into_inner(), parts.read_buf.to_vec());
+        drop(parts.read_buf);
         if is_modern {
-            host::serve(hub, stream, &received, places).await;
+            Box::pin(host::serve(hub, stream, &received, places)).await;
         } else {
-            legacy::serve(hub, stream, &received, places).await;
+            Box::pin(legacy::serve(hub, stream, &received, places)).await;
         }
     });
     switching_protocols(&upgrade, is_modern)

@@ -77,10 +77,17 @@ async fn one_that_prints_garbage_and_never_answers_is_noticed_and_can_be_stopped
     let mut watch = watch.kill_on_drop(true).spawn().unwrap();
     let mut lines =
         tokio::io::AsyncBufReadExt::lines(tokio::io::BufReader::new(watch.stdout.take().unwrap()));
-    let line = tokio::time::timeout(PATIENCE, lines.next_line()).await.unwrap().unwrap().unwrap();
     let expected = "! Pi printed a line of 16 bytes that is no message; \
                     such lines are skipped";
-    assert_eq!(line, expected, "and not what it printed, which may be anything");
+    let told = async {
+        // On a busy machine a person is told first that the harness is slow.
+        while let Some(line) = lines.next_line().await.unwrap()
+            && line != expected
+        {
+            assert!(!line.contains("JSON"), "what it printed may be anything: {line}");
+        }
+    };
+    tokio::time::timeout(PATIENCE, told).await.unwrap();
 
     host.run_json(&["daemon", "stop", id]).await.unwrap();
     assert!(!is_running(&agent["pid"]), "nothing of it is left");

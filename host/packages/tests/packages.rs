@@ -179,7 +179,7 @@ fn a_file_of_grants_that_was_damaged_grants_nothing() {
     };
     let hint = "hint: correct it, or move it away and grant again";
     let cases = [
-        ("[\"No\"]\n", "missing field `publisher`"),
+        ("\n[\"No\"]\n", "line 2: missing field `publisher`"),
         (
             "[a]\npublisher = \"me\"\nrequest_hash = \"\"\nrequested = []\ngranted = []\n",
             "a: request_hash does not fit what was requested",
