@@ -41,7 +41,7 @@ impl Host {
                 }
             })
             .collect();
-        Ok(api::Peers { peers })
+        Ok(api::Peers { peers, machines: self.machines() })
     }
 
     /// Sends a message as an agent, or as the person.
