@@ -103,7 +103,7 @@ async fn a_machine_without_an_owner_is_on_no_relay_and_has_no_key() {
         (&json!("connected"), &json!("websocket"))
     );
     let stopped = host.run_json(&["relay", "toggle"]).await.unwrap();
-    assert_eq!(stopped["state"], "off");
+    assert_eq!(stopped["state"], "stopped");
 }
 
 #[tokio::test]
