@@ -62,7 +62,7 @@ impl Asking<'_> {
         let client = self.daemon_running().await?;
         let mut events = client.stream("/v1/relay/events").await?;
         while let Some(relay) = events.next_as::<api::Relay>().await {
-            self.show(&relay?, |relay| relay_line(relay))?;
+            self.show(&relay?, relay_line)?;
         }
         Err(Problem::unreachable("the daemon ended"))
     }
