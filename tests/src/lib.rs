@@ -9,6 +9,7 @@ pub mod install;
 pub mod model;
 pub mod pi;
 pub mod project;
+pub mod relay;
 pub mod script;
 pub mod target;
 pub mod terminal;

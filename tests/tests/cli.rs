@@ -153,7 +153,12 @@ async fn everything_that_is_listed_can_be_had_as_json() {
     let id = sent["id"].as_str().unwrap();
     // The keys say what a script can rely on.
     for (command, keys) in [
-        (vec!["status"], "agents held mesh pid questions state_root unread uptime_ms version"),
+        (
+            vec!["status"],
+            "agents held mesh pid questions relay state_root unread uptime_ms version",
+        ),
+        (vec!["relay", "status"], "detail source state url"),
+        (vec!["mesh", "list"], "owners"),
         (vec!["peers"], "peers"),
         (vec!["daemons"], "agents"),
         (vec!["daemon", "status", "api"], "agents"),

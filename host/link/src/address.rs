@@ -131,6 +131,16 @@ impl RelayUrl {
         }
     }
 
+    /// Host and port as they stand in the URL.
+    pub(crate) fn authority(&self) -> &str {
+        self.url.authority()
+    }
+
+    /// The path without the slash at its end.
+    pub(crate) fn path(&self) -> &str {
+        self.url.path().trim_end_matches('/')
+    }
+
     pub(crate) fn port(&self) -> u16 {
         self.url.port_or_known_default().unwrap_or_default()
     }

@@ -9,7 +9,7 @@ use tokio::net::UdpSocket;
 use tokio::time::Instant;
 
 use crate::address::RelayUrl;
-use crate::link::Transport;
+use crate::link::{Transport, Wires};
 use crate::quic;
 use crate::trust::Trust;
 use crate::websocket::{self, Upgrade};
@@ -51,9 +51,16 @@ impl Winners {
 pub(crate) async fn connect(
     relay: &RelayUrl,
     trust: Trust,
+    wires: Wires,
     winners: &mut Winners,
 ) -> Result<Connected, WireError> {
-    match tokio::time::timeout(DEADLINE, race(relay, trust, winners)).await {
+    let connecting = async {
+        match wires {
+            Wires::All => race(relay, trust, winners).await,
+            Wires::Old => websocket::connect_legacy(relay, trust).await.map(Connected::Legacy),
+        }
+    };
+    match tokio::time::timeout(DEADLINE, connecting).await {
         Ok(connected) => connected,
         Err(_) => Err(WireError::Failed("no answer within 10 s".to_owned())),
     }

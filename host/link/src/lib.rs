@@ -8,6 +8,7 @@
 mod address;
 mod backoff;
 mod connect;
+mod http;
 mod legacy;
 mod link;
 mod message;
@@ -19,6 +20,7 @@ mod websocket;
 mod wire;
 
 pub use address::{DEFAULT_RELAY, NotARelayUrl, RelayUrl, Source, choose};
-pub use link::{Config, Ended, Link, Relay, State, Transport};
+pub use http::{HttpError, get, post};
+pub use link::{Config, Ended, Link, Relay, State, Transport, Wires};
 pub use message::{Answers, CloneSeen, Delivery, Message, Peer, Room};
 pub use trust::{Fingerprint, Trust};

@@ -38,6 +38,17 @@ pub struct Config {
     pub key: SecretKey,
     /// Name and version of the program, for the relays' operators.
     pub software: String,
+    /// What it speaks.
+    pub wires: Wires,
+}
+
+/// What a link speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wires {
+    /// This protocol, and the old wire with a relay that knows nothing else.
+    All,
+    /// The old wire, on which strangers can say something to each other's rooms.
+    Old,
 }
 
 /// A relay and how it is known.
@@ -384,7 +395,7 @@ impl Runner {
             let url = relay.url.as_str().to_owned();
             self.state.send_replace(State::Connecting { relay: url.clone() });
             let mut winners = std::mem::take(&mut self.winners);
-            let connecting = connect(&relay.url, relay.trust, &mut winners);
+            let connecting = connect(&relay.url, relay.trust, self.config.wires, &mut winners);
             let connected = self.meanwhile(connecting).await;
             self.winners = winners;
             end = match connected? {

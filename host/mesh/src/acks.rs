@@ -69,6 +69,20 @@ impl PendingAcks {
     }
 }
 
+impl PendingAcks {
+    /// Whether somebody waits for word about a message.
+    pub(crate) fn waits_for(&self, id: &EnvelopeId) -> bool {
+        lock(&self.waiting).contains_key(id)
+    }
+
+    /// Tells whoever waits for word about a message what became of it. Whether somebody waited.
+    pub(crate) fn tell(&self, id: &EnvelopeId, outcome: Outcome) -> bool {
+        let waiting = lock(&self.waiting).remove(id);
+        // The one who waited may have given up.
+        waiting.is_some_and(|entry| entry.tell.send(outcome).is_ok())
+    }
+}
+
 impl AckWait<'_> {
     /// What became of the message, or [`Outcome::Timeout`].
     pub(crate) async fn outcome(mut self, patience: Duration) -> Outcome {

@@ -31,7 +31,7 @@ mod supervisor;
 mod undelivered;
 
 pub use agent::AgentId;
-pub use bridge::Bridge;
+pub use bridge::{Bridge, Carriage};
 pub use config::{Clock, Limits, MeshConfig, system_clock};
 pub use election::ElectionError;
 pub use event::{MeshEvent, Role};

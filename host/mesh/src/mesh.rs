@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use rp_protocol::mesh::{
-    BROADCAST, BROKER, Body, Destination, Envelope, EnvelopeId, MAX_ADDRESS_UNITS, Refusal,
+    AckStatus, BROADCAST, BROKER, Body, Destination, Envelope, EnvelopeId, Inbound,
+    MAX_ADDRESS_UNITS, Refusal, classify, split_alias,
 };
 use serde_json::value::RawValue;
 use tokio::sync::{Notify, broadcast, oneshot, watch};
@@ -29,7 +30,7 @@ use crate::policy::RoutingPolicy;
 use crate::receipt::{Delivery, Outcome, Receipt, Recipients, SendError, Sender, closest};
 use crate::roster::{Link, Strangers};
 use crate::supervisor::supervise;
-use crate::undelivered::{expire_messages, refuse};
+use crate::undelivered::{expire_messages, refuse, tell_sender};
 
 /// How long joining waits for a leader's answer.
 const JOIN_PATIENCE: Duration = Duration::from_secs(6);
@@ -380,9 +381,7 @@ impl Mesh {
             }
         };
         let deliveries = self.complete(&own, &to, settled).await;
-        let reached_somebody = deliveries
-            .iter()
-            .any(|delivery| matches!(delivery.outcome, Outcome::Received | Outcome::Sent));
+        let reached_somebody = deliveries.iter().any(|delivery| delivery.outcome.is_under_way());
         // A mailbox of this host has noted it with the answer itself.
         if let Some(re) = re.filter(|_| reached_somebody) {
             let now_ms = self.core.around.now_ms();
@@ -399,7 +398,8 @@ impl Mesh {
         for delivery in deliveries {
             let stage = match &delivery.outcome {
                 Outcome::Received | Outcome::Sent if own.contains(&delivery.address) => continue,
-                Outcome::Held { .. } => continue,
+                // Whoever keeps it has noted it.
+                Outcome::Held { .. } | Outcome::Waiting { .. } => continue,
                 Outcome::Received | Outcome::Sent => Stage::Accepted,
                 Outcome::Denied { reason } => Stage::Failed { reason: reason.clone() },
                 Outcome::Unknown { .. } => {
@@ -515,10 +515,8 @@ impl Mesh {
             }
             Station::Following(follower) => follower.release(&held).await,
         };
-        let is_delivered = settled
-            .deliveries
-            .iter()
-            .any(|delivery| matches!(delivery.outcome, Outcome::Received | Outcome::Sent));
+        let is_delivered =
+            settled.deliveries.iter().any(|delivery| delivery.outcome.is_under_way());
         if is_delivered {
             mailboxes.drop_held(id);
             // Whoever releases it again finds that it is gone, or it would be delivered twice.
@@ -562,12 +560,62 @@ impl Mesh {
         let Ok(envelope) = Envelope::parse(line) else {
             return Injection::Denied;
         };
+        self.note_late_word(&envelope);
         let (tell, told) = oneshot::channel();
         broker.inject(envelope, tell);
         let delivered = told.await.is_ok_and(|settled| {
             settled.deliveries.iter().any(|delivery| delivery.outcome == Outcome::Received)
         });
         if delivered { Injection::Received } else { Injection::Denied }
+    }
+
+    /// A message of this host for another machine is on disk and will be sent when that machine is
+    /// connected: whoever waits for word about it is told now.
+    pub fn is_kept(&self, id: EnvelopeId, reason: &str) {
+        self.core.around.acks.tell(&id, Outcome::Waiting { reason: reason.to_owned() });
+    }
+
+    /// A message of this host for another machine cannot be carried: whoever waits for word about
+    /// it is told now. Whether somebody waited.
+    pub fn is_refused(&self, id: EnvelopeId, reason: &str) -> bool {
+        self.core.around.acks.tell(&id, Outcome::denied(reason))
+    }
+
+    /// A message of this host, sent from the address `from`, will not reach another machine.
+    /// Notes it in the message's trace and tells its sender, when that is here.
+    pub fn not_carried(&self, from: &str, to: &str, id: &str, why: &str) {
+        let step = TraceStep {
+            stage: Stage::Failed { reason: why.to_owned() },
+            at_ms: self.core.around.now_ms(),
+            agent: None,
+            detail: None,
+        };
+        self.core.around.mailboxes.trace_only(id, step);
+        tell_sender(&self.core, None, from, to, id, why);
+    }
+
+    /// Word of another machine about a message that nobody waits for any more: it goes into the
+    /// message's trace, and a refusal to its sender.
+    fn note_late_word(&self, envelope: &Envelope<'_>) {
+        let Inbound::Ack { re, status, target } = classify(envelope) else { return };
+        let sender = envelope.to.to_text();
+        let is_own = self.core.addresses().iter().any(|own| *own == sender);
+        if !is_own || self.core.around.acks.waits_for(&re) {
+            return;
+        }
+        let alias = split_alias(&envelope.from).map_or("", |(alias, _)| alias);
+        let target = format!("{alias}:{target}");
+        if status == AckStatus::Received {
+            let step = TraceStep {
+                stage: Stage::Accepted,
+                at_ms: self.core.around.now_ms(),
+                agent: None,
+                detail: Some(target),
+            };
+            self.core.around.mailboxes.trace_only(re.as_str(), step);
+        } else {
+            self.not_carried(&sender, &target, re.as_str(), "the other router refused it");
+        }
     }
 
     /// Lines of the audit log that were dropped because the disk was too slow, since this program

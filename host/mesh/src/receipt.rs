@@ -76,11 +76,21 @@ pub enum Outcome {
         /// Why.
         reason: String,
     },
+    /// On disk for a machine that is not connected; it is sent when that is back.
+    Waiting {
+        /// For what.
+        reason: String,
+    },
     /// No word within five seconds. It may still arrive.
     Timeout,
 }
 
 impl Outcome {
+    /// Whether the recipient has the message, or will have it without anybody's doing.
+    pub(crate) fn is_under_way(&self) -> bool {
+        matches!(self, Outcome::Received | Outcome::Sent | Outcome::Waiting { .. })
+    }
+
     pub(crate) fn denied(reason: &str) -> Self {
         Outcome::Denied { reason: reason.to_owned() }
     }

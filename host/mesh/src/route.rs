@@ -11,13 +11,15 @@ use rp_protocol::routing::{self, Direction};
 use tokio::sync::oneshot;
 
 use crate::audit::Via;
-use crate::bridge::Bridge;
+use crate::bridge::{Bridge, Carriage};
 use crate::broker::{Batch, Broker};
 use crate::deliver::{Parcel, Reply, Settled, is_one, released};
 use crate::judge::{Question, Verdict, judge};
 use crate::mailbox::HeldMessage;
-use crate::receipt::Outcome;
+use crate::receipt::{Delivery, Outcome};
 use crate::roster::{Link, Peer};
+
+const BRIDGE_FULL: &str = "too much waits for other machines; try again later";
 
 impl Broker {
     /// Handles one line of a registered peer. What is not an envelope is ignored.
@@ -53,7 +55,12 @@ impl Broker {
         batch: &mut Batch<'_>,
     ) {
         if let Some(bridge) = self.bridge_for(&envelope.to) {
-            return self.route_outbound(sender, envelope, reply, bridge.as_ref(), batch);
+            let carriage = Carriage {
+                may_wait: matches!(reply, Reply::Host(_))
+                    && expires_at_ms.is_none_or(|at_ms| at_ms > batch.now_ms),
+                expires_at_ms,
+            };
+            return self.route_outbound(sender, envelope, carriage, reply, bridge.as_ref(), batch);
         }
         let recipients = self.resolve(sender, &envelope.to);
         let about = About {
@@ -179,6 +186,19 @@ impl Broker {
             return;
         };
         let mut batch = Batch::new(self);
+        if let Some(bridge) = self.bridge_for(&Destination::One(Cow::Borrowed(&held.message.to))) {
+            let to = Cow::Borrowed(held.message.to.as_str());
+            let carriage = Carriage { may_wait: true, expires_at_ms: None };
+            let envelope = Envelope { to: Destination::One(to), ..envelope };
+            let outcome = match bridge.send(&envelope, carriage) {
+                true => Outcome::Sent,
+                false => Outcome::denied(BRIDGE_FULL),
+            };
+            let deliveries = vec![Delivery { address: held.message.to.clone(), outcome }];
+            // The one who waited may have given up.
+            let _ = told.send(Settled { redirected: false, deliveries });
+            return;
+        }
         let recipients = self.exact("", held.recipients.iter().map(String::as_str));
         let parcel = Parcel {
             envelope,
@@ -210,6 +230,7 @@ impl Broker {
         self: &Arc<Self>,
         sender: &Arc<Peer>,
         mut envelope: Envelope<'_>,
+        carriage: Carriage,
         reply: Reply,
         bridge: &dyn Bridge,
         batch: &mut Batch<'_>,
@@ -244,11 +265,16 @@ impl Broker {
             },
         );
         let verdict = match verdict {
-            Verdict::Deliver => return bridge.send(&envelope),
             Verdict::Rewrite(body) => {
                 envelope.body = body;
-                return bridge.send(&envelope);
+                Verdict::Deliver
             }
+            other => other,
+        };
+        let verdict = match verdict {
+            // From here on the other machine's router answers.
+            Verdict::Deliver if bridge.send(&envelope, carriage) => return,
+            Verdict::Deliver => Verdict::Deny(BRIDGE_FULL.to_owned()),
             other => other,
         };
         let parcel = Parcel {
@@ -258,7 +284,7 @@ impl Broker {
             recipients: Vec::new(),
             via: Via::Local,
             redirected: false,
-            expires_at_ms: None,
+            expires_at_ms: carriage.expires_at_ms,
             reply,
         };
         self.obey(verdict, parcel, &about, batch);

@@ -65,7 +65,14 @@ pub(crate) fn refuse(core: &Core, held: &HeldMessage, why: &str) {
 
 /// Puts a notice into the mailbox of a sender that is an agent of this host, or has the address
 /// of one. An agent is told wherever it is on the mesh right now.
-fn tell_sender(core: &Core, sender: Option<AgentId>, from: &str, to: &str, id: &str, why: &str) {
+pub(crate) fn tell_sender(
+    core: &Core,
+    sender: Option<AgentId>,
+    from: &str,
+    to: &str,
+    id: &str,
+    why: &str,
+) {
     let has_address = |member: &Arc<Member>| member.address().borrow().as_deref() == Some(from);
     let members = core.members();
     let at_address = members.iter().find(|member| has_address(member));

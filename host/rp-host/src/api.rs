@@ -12,9 +12,15 @@ use serde_json::{Map, Value};
 
 mod live;
 mod questions;
+mod remote;
 
 pub use live::{GoLive, Left, Live, Mail, MailBatch, MailTaken, Take, TakeMail, TurnEdge};
 pub use questions::{AnswerQuestion, AskedQuestion, Questions};
+pub use remote::{
+    ChangedMesh, Conversation, CreateMesh, CreatedMesh, Decide, JoinMesh, Machine, Member, OwnMesh,
+    Owner, RecoverMesh, RecoveredMesh, Relay, RemoveMachine, RenameMachine, SetRelay, Switch,
+    SwitchRelay,
+};
 
 /// `GET /v1/status`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -29,6 +35,9 @@ pub struct Status {
     pub uptime_ms: u64,
     /// How it takes part in the local mesh.
     pub mesh: MeshStatus,
+    /// How it is connected to other machines; absent in an older daemon.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relay: Option<Relay>,
     /// Messages that the person at this machine has not read.
     #[serde(default)]
     pub unread: usize,
@@ -141,6 +150,9 @@ pub struct Peer {
 pub struct Peers {
     /// Everyone on the mesh.
     pub peers: Vec<Peer>,
+    /// The other machines, also those without a peer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub machines: Vec<Machine>,
 }
 
 /// One address or several.
@@ -164,7 +176,8 @@ pub struct Send {
     /// The id of the message it answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub re: Option<String>,
-    /// Fail if it still waits in a mailbox of this host after so many milliseconds.
+    /// Fail if it still waits in a mailbox of this host, or for another machine, after so many
+    /// milliseconds. With 0 it fails at once when its machine is not connected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_in_ms: Option<u64>,
 }
@@ -183,7 +196,8 @@ pub struct Sent {
 pub struct Outcome {
     /// The recipient as it was named.
     pub to: String,
-    /// `received`, `denied`, `unknown`, `held`, `timeout` or `sent` (a broadcast).
+    /// `received`, `denied`, `unknown`, `held`, `waiting` (until its machine is connected),
+    /// `timeout` or `sent` (a broadcast).
     pub status: String,
     /// Why, when it was not received.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -196,7 +210,7 @@ pub struct Outcome {
 impl Outcome {
     /// Whether the message is with the recipient, or at least on its way.
     pub fn reached_somebody(&self) -> bool {
-        matches!(self.status.as_str(), "received" | "sent" | "held")
+        matches!(self.status.as_str(), "received" | "sent" | "held" | "waiting")
     }
 }
 

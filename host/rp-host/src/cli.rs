@@ -5,9 +5,11 @@ use clap_complete::Shell;
 
 mod live;
 mod questions;
+mod remote;
 
 pub use live::Live;
 pub use questions::{AnswerQuestions, Questions};
+pub use remote::{Mesh, Relay, RelayCommand};
 
 /// Keeps coding agents on this machine and lets them message each other.
 #[derive(Debug, Parser)]
@@ -111,6 +113,16 @@ every agent it runs; agents come back with the next start.")]
     /// Harnesses that cannot live in a terminal
     #[command(hide = true, alias = "acp", alias = "pi-acp", alias = "demo")]
     Gemini(Live),
+    /// Make a mesh of machines, let others join it, and look after it
+    #[command(subcommand)]
+    Mesh(Mesh),
+    /// Connect to the relay through which other machines are reached, or disconnect
+    Relay(RelayCommand),
+    /// Set the relay's URL, as `relay url` does
+    SetRelay {
+        /// http:// or https://; it is kept exactly as you type it
+        url: String,
+    },
     /// Watch and drive an agent's session in this terminal
     #[command(after_help = "\
 Type a line to prompt the agent. Ctrl-C stops the running turn, Ctrl-D leaves (the agent
@@ -259,7 +271,8 @@ pub struct Send {
     /// Id of the message this answers
     #[arg(long, value_name = "ID")]
     pub re: Option<String>,
-    /// Fail if the agent has not taken it by then, for example 30s, 10m or 2h
+    /// Fail if the agent has not taken it by then, for example 30s, 10m or 2h; 0s fails at once
+    /// when the agent's machine is not connected
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub expires: Option<std::time::Duration>,
     /// Wait until the message has come this far

@@ -160,6 +160,12 @@ impl Client {
         Ok((first, held))
     }
 
+    /// Follows events, for as long as it is held.
+    pub async fn stream(&self, path: &str) -> Result<Held, Problem> {
+        let body = self.request(Method::GET, path, None::<&()>).await?.into_body();
+        Ok(Held { body, pending: Vec::new() })
+    }
+
     /// Sends the newest events of a session, then the live ones, into a channel, until nobody
     /// listens to it or the daemon ends them. `begun` is told once none can be missed any more.
     pub async fn events(
@@ -235,6 +241,12 @@ impl Held {
                 self.pending.extend_from_slice(&data);
             }
         }
+    }
+
+    /// The next event; nothing when the daemon ended the stream.
+    pub async fn next_as<T: DeserializeOwned>(&mut self) -> Option<Result<T, Problem>> {
+        let json = self.next().await?;
+        Some(serde_json::from_slice(&json).doing("read an event"))
     }
 
     /// Waits until the daemon ended the stream; gives the last event.

@@ -14,7 +14,7 @@ use crate::{
     output,
     paths::StateRoot,
     problem::{Problem, While},
-    render::{count, duration},
+    render::{count, duration, safe},
     serve::IN_USE,
 };
 
@@ -29,6 +29,7 @@ mod machine;
 mod messages;
 mod policies;
 mod questions;
+mod remote;
 
 /// A daemon that was started in the background must answer within this time.
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -55,6 +56,9 @@ pub async fn run(root: &StateRoot, global: &Global, command: Command) -> Result<
         Command::Send(send) => asking.send(send).await,
         Command::Inbox { agent } => asking.inbox(&agent).await,
         Command::Trace { id } => asking.trace(&id).await,
+        Command::Mesh(mesh) => asking.mesh(mesh).await,
+        Command::Relay(relay) => asking.relay(relay.command).await,
+        Command::SetRelay { url } => asking.set_relay(&url).await,
         Command::Attach { agent, last } => {
             let client = asking.daemon_running().await?;
             let agent = asking.find(&client, &agent).await?;
@@ -229,6 +233,12 @@ impl Asking<'_> {
                 count(status.mesh.peers, "peer"),
                 status.mesh.policy,
             );
+            if let Some(relay) = status.relay.as_ref().filter(|relay| relay.state != "off") {
+                text.push_str(&format!("relay       {}\n", remote::relay_line(relay)));
+                for warning in &relay.warnings {
+                    text.push_str(&format!("warning     {}\n", safe(warning)));
+                }
+            }
             if status.unread > 0 {
                 text.push_str(&format!("inbox       {} new\n", status.unread));
             }

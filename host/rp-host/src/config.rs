@@ -35,7 +35,7 @@ pub struct Setting {
 }
 
 /// Key, environment variable, default and meaning of every setting: the only table of them.
-const SETTINGS: [(&str, &str, &str, &str); 4] = [
+const SETTINGS: [(&str, &str, &str, &str); 7] = [
     ("harness", "RP_HOST_HARNESS", "pi", "harness of agents created without --harness"),
     ("log", "RP_HOST_LOG", "info", "what the daemon logs, as a tracing filter"),
     (
@@ -45,6 +45,24 @@ const SETTINGS: [(&str, &str, &str, &str); 4] = [
         "most messages that wait for one agent",
     ),
     ("mailbox_bytes", "RP_HOST_MAILBOX_BYTES", "67108864", "most bytes that wait for one agent"),
+    (
+        "relay",
+        "RP_HOST_RELAY",
+        "auto",
+        "connect to the relay: auto (as soon as this machine has an owner), on or off",
+    ),
+    (
+        "relay_certificate",
+        "RP_HOST_RELAY_CERTIFICATE",
+        "",
+        "SHA-256 of the relay's certificate, when it made its own",
+    ),
+    (
+        "clear_machines",
+        "RP_HOST_CLEAR_MACHINES",
+        "allow",
+        "machines that cannot seal, such as those of Remote Pi: allow or refuse",
+    ),
 ];
 
 /// All settings of this machine.
@@ -169,7 +187,7 @@ mod tests {
         assert_eq!(
             problem.hint_text(),
             Some(
-                "did you mean harness? the settings are harness, log, mailbox_messages, mailbox_bytes"
+                "did you mean harness? the settings are harness, log, mailbox_messages, mailbox_bytes, relay, relay_certificate, clear_machines"
             )
         );
     }

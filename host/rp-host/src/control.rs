@@ -36,6 +36,7 @@ use crate::{
 
 mod live;
 mod questions;
+mod remote;
 
 /// A request larger than this is refused.
 const LARGEST_REQUEST: usize = 32 * 1024 * 1024;
@@ -78,6 +79,8 @@ pub fn router(host: Arc<Host>) -> Router {
         .nest("/components", components::routes())
         .route("/stop", post(shut_down))
         .nest("/questions", questions::routes())
+        .nest("/relay", remote::relay_routes())
+        .nest("/mesh", remote::mesh_routes())
         .nest("/agents", agents);
     Router::new()
         .nest("/v1", version_1)

@@ -13,6 +13,7 @@ use std::{
 use futures_util::future::join_all;
 use rp_mesh::{AgentId, JoinError, MailboxLimits, Mailboxes, Mesh, MeshConfig, Role};
 use rp_protocol::session::{McpServer, MeshAccess};
+use rp_remote::Remote;
 use rp_session::{AgentConfig, HistoryLimits, Session, Sessions, SessionsConfig, Timing};
 use rp_store::Database;
 use tokio::sync::{Mutex, Notify};
@@ -33,10 +34,13 @@ mod live;
 mod messages;
 mod policies;
 mod questions;
+mod remote;
 
 pub use actions::{check_parameters, permit_step};
 pub use agents::EventsFrom;
 pub use live::LIVE;
+pub use remote::host_name;
+use remote::{remote_settings, variable};
 
 /// All agents must have ended this long after the daemon was asked to stop.
 const STOP_LIMIT: Duration = Duration::from_secs(12);
@@ -58,6 +62,7 @@ pub struct Host {
     components: Arc<Components>,
     mailboxes: Mailboxes,
     mesh: Mesh,
+    remote: Remote,
     sessions: Sessions,
     tokens: Tokens,
     live: live::LiveAgents,
@@ -100,6 +105,8 @@ impl Host {
         let mesh = Mesh::start(mesh_config, mailboxes.clone(), components.routing_policy())
             .await
             .doing("join the local mesh")?;
+        let remote_database = database.clone();
+        let other_machines = remote_settings(settings)?;
         let (sessions, orphans) = Sessions::new(SessionsConfig {
             database,
             mailboxes: mailboxes.clone(),
@@ -113,6 +120,18 @@ impl Host {
         if !orphans.is_empty() {
             tracing::warn!(count = orphans.len(), "ended what an earlier daemon left running");
         }
+        let remote = Remote::start(rp_remote::Config {
+            root: root.path().to_owned(),
+            database: remote_database,
+            mesh: mesh.clone(),
+            mailboxes: mailboxes.clone(),
+            software: concat!("rp-host ", env!("CARGO_PKG_VERSION")).to_owned(),
+            wanted: other_machines.wanted,
+            relay: variable("REMOTE_PI_RELAY"),
+            certificate: other_machines.certificate,
+            allow_clear: other_machines.allow_clear,
+            allow_file_keys: variable("REMOTE_PI_ALLOW_FILE_IDENTITY").as_deref() == Some("1"),
+        });
         Ok(Arc::new(Self {
             root,
             started,
@@ -120,6 +139,7 @@ impl Host {
             components,
             mailboxes,
             mesh,
+            remote,
             sessions,
             tokens: Tokens::default(),
             live: live::LiveAgents::default(),
@@ -292,6 +312,7 @@ impl Host {
                 peers: self.mesh.peers().await.len(),
                 policy: self.policy_names(),
             },
+            relay: Some(self.relay()),
             unread: self.mailboxes.waiting(&AgentId::person()),
             held: self.mailboxes.held().map_or(0, |held| held.len()),
             questions: agents.iter().map(|agent| agent.questions.len()).sum(),
@@ -340,6 +361,7 @@ impl Host {
         if !self.sessions.shutdown(STOP_LIMIT).await {
             tracing::warn!("some agents did not end in time; the next start ends them");
         }
+        self.remote.shut_down();
         self.mesh.shutdown().await;
         if let Err(error) = self.mailboxes.settled().await {
             tracing::warn!(%error, "could not put the last stages on disk");

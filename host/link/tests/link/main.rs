@@ -28,7 +28,12 @@ struct Host {
 fn host(seed: u8, relays: &[Relay]) -> Host {
     let secret = SecretKey::from_seed(&[seed; 32]);
     let key = secret.public();
-    let config = Config { relays: relays.to_vec(), key: secret, software: "test".to_owned() };
+    let config = Config {
+        relays: relays.to_vec(),
+        key: secret,
+        software: "test".to_owned(),
+        wires: Wires::All,
+    };
     let (link, deliveries) = Link::start(config);
     Host { key, link, deliveries }
 }

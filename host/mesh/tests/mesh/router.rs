@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::sync::{Arc, Mutex};
 
-use rp_mesh::{Bridge, Injection};
+use rp_mesh::{Bridge, Carriage, Injection};
 use rp_protocol::mesh::{Envelope, RosterEntry};
 use serde_json::{Value, json};
 
@@ -80,8 +80,10 @@ impl Bridge for OtherMachine {
         alias == "lab" || alias == "C"
     }
 
-    fn send(&self, envelope: &Envelope<'_>) {
+    fn send(&self, envelope: &Envelope<'_>, carriage: Carriage) -> bool {
+        assert!(!carriage.may_wait, "the wire knows no waiting");
         self.sent.lock().unwrap().push(envelope.clone().into_owned());
+        true
     }
 }
 

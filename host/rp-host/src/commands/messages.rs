@@ -25,13 +25,18 @@ impl Asking<'_> {
             let rows: Vec<_> = peers
                 .peers
                 .iter()
+                .filter(|peer| peer.pc.is_none())
                 .map(|peer| {
                     let harness = peer.harness.clone().unwrap_or_else(|| "—".to_owned());
                     let state = peer.state.clone().unwrap_or_else(|| "—".to_owned());
                     vec![safe(&peer.address), harness, state]
                 })
                 .collect();
-            table(&["address", "harness", "state"], &rows)
+            let mut text = table(&["address", "harness", "state"], &rows);
+            for machine in &peers.machines {
+                text.push_str(&machine_block(machine, &peers.peers));
+            }
+            text
         })
     }
 
@@ -132,6 +137,28 @@ impl Asking<'_> {
     }
 }
 
+/// Another machine with who is on it.
+fn machine_block(machine: &api::Machine, peers: &[api::Peer]) -> String {
+    let way = match machine.way.as_str() {
+        "clear" => ", in the clear",
+        "sealed" => ", sealed",
+        _ => "",
+    };
+    let presence = match machine.presence.as_str() {
+        "offline" => "not connected",
+        _ => "connected",
+    };
+    let waiting = match machine.waiting {
+        0 => String::new(),
+        count => format!(", {} for it", crate::render::count(count, "message")),
+    };
+    let mut text = format!("\n{} ({presence}{way}{waiting})\n", safe(&machine.alias));
+    for peer in peers.iter().filter(|peer| peer.pc.as_deref() == Some(machine.alias.as_str())) {
+        text.push_str(&format!("  {}\n", safe(&peer.address)));
+    }
+    text
+}
+
 /// The words of a message; `-` alone stands for standard input.
 fn text_of(words: &[String]) -> Result<String, Problem> {
     if words != ["-"] {
@@ -158,8 +185,12 @@ async fn wait(client: &Client, id: &str, stage: Stage, seconds: u64) -> Result<(
 }
 
 fn outcomes(sent: &api::Sent) -> String {
+    let why = |outcome: &api::Outcome| match outcome.reason.as_deref() {
+        Some(reason) if outcome.status == "waiting" => format!(" ({})", safe(reason)),
+        _ => String::new(),
+    };
     let lines: Vec<_> =
-        sent.outcomes.iter().map(|o| format!("{}: {}", safe(&o.to), o.status)).collect();
+        sent.outcomes.iter().map(|o| format!("{}: {}{}", safe(&o.to), o.status, why(o))).collect();
     format!("{}\n{}", sent.id, lines.join("\n"))
 }
 

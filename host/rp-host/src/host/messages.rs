@@ -41,7 +41,7 @@ impl Host {
                 }
             })
             .collect();
-        Ok(api::Peers { peers })
+        Ok(api::Peers { peers, machines: self.machines() })
     }
 
     /// Sends a message as an agent, or as the person.
@@ -214,13 +214,14 @@ fn envelope_id(text: &str) -> Result<EnvelopeId, Problem> {
 }
 
 fn outcome(delivery: rp_mesh::Delivery) -> api::Outcome {
-    use rp_mesh::Outcome::{Denied, Held, Received, Sent, Timeout, Unknown};
+    use rp_mesh::Outcome::{Denied, Held, Received, Sent, Timeout, Unknown, Waiting};
     let (status, reason, closest) = match delivery.outcome {
         Received => ("received", None, Vec::new()),
         Sent => ("sent", None, Vec::new()),
         Denied { reason } => ("denied", Some(reason), Vec::new()),
         Unknown { closest } => ("unknown", None, closest),
         Held { reason } => ("held", Some(reason), Vec::new()),
+        Waiting { reason } => ("waiting", Some(reason), Vec::new()),
         Timeout => ("timeout", None, Vec::new()),
     };
     api::Outcome { to: delivery.address, status: status.to_owned(), reason, closest }
