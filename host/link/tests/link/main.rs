@@ -7,6 +7,7 @@
     reason = "a test that fails panics"
 )]
 
+mod real;
 mod relay;
 mod sealed;
 

@@ -8,20 +8,20 @@ use rp_protocol::seal::{OpenError, SealingKey, SessionId, session_of};
 
 use super::*;
 
-fn now_ms() -> u64 {
+pub fn now_ms() -> u64 {
     u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap()
 }
 
 /// A host's messages to one other: what it gives, and what arrives.
-struct Mail {
+pub struct Mail {
     give: mpsc::Sender<Vec<u8>>,
     arrived: mpsc::Receiver<Vec<u8>>,
     key: PublicKey,
     _task: tokio::task::JoinHandle<()>,
 }
 
-fn mail(own: u8, peer: u8, relay: &SmallRelay) -> Mail {
-    let host = host(own, &[relay.address()]);
+pub fn mail(own: u8, peer: u8, relay: Relay) -> Mail {
+    let host = host(own, &[relay]);
     let key = host.key;
     let (give, given) = mpsc::channel(100);
     let (arrives, arrived) = mpsc::channel(100);
@@ -111,17 +111,17 @@ impl Carrier {
     }
 }
 
-fn bodies(of: &str, count: usize) -> BTreeSet<Vec<u8>> {
+pub fn bodies(of: &str, count: usize) -> BTreeSet<Vec<u8>> {
     (0..count).map(|number| format!("the secret of {of}: {number}").into_bytes()).collect()
 }
 
-async fn give(mail: &Mail, bodies: &BTreeSet<Vec<u8>>) {
+pub async fn give(mail: &Mail, bodies: &BTreeSet<Vec<u8>>) {
     for body in bodies {
         mail.give.send(body.clone()).await.unwrap();
     }
 }
 
-async fn arrive(mail: &mut Mail, bodies: &BTreeSet<Vec<u8>>) {
+pub async fn arrive(mail: &mut Mail, bodies: &BTreeSet<Vec<u8>>) {
     let mut arrived = BTreeSet::new();
     while arrived.len() < bodies.len() {
         assert!(arrived.insert(within(mail.arrived.recv()).await.unwrap()), "a message came twice");
@@ -132,7 +132,7 @@ async fn arrive(mail: &mut Mail, bodies: &BTreeSet<Vec<u8>>) {
 #[tokio::test]
 async fn what_hosts_give_arrives_once_and_the_relay_cannot_read_it() {
     let relay = SmallRelay::start(ALL).await;
-    let (mut alice, mut bob) = (mail(1, 2, &relay), mail(2, 1, &relay));
+    let (mut alice, mut bob) = (mail(1, 2, relay.address()), mail(2, 1, relay.address()));
     let (from_alice, from_bob) = (bodies("alice", 60), bodies("bob", 60));
     tokio::join!(give(&alice, &from_alice), give(&bob, &from_bob));
     tokio::join!(arrive(&mut bob, &from_alice), arrive(&mut alice, &from_bob));
@@ -145,7 +145,7 @@ async fn what_hosts_give_arrives_once_and_the_relay_cannot_read_it() {
 #[tokio::test]
 async fn what_was_given_while_the_relay_is_away_or_goes_away_arrives_after() {
     let mut relay = SmallRelay::start(ALL).await;
-    let (mut alice, mut bob) = (mail(1, 2, &relay), mail(2, 1, &relay));
+    let (mut alice, mut bob) = (mail(1, 2, relay.address()), mail(2, 1, relay.address()));
     let bodies = bodies("alice", 90);
     let (first, second, third) = {
         let mut all = bodies.iter().cloned().collect::<Vec<_>>();
