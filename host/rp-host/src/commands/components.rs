@@ -153,13 +153,9 @@ impl Asking<'_> {
             output::note(
                 "waiting for changes; Ctrl-C ends this, and the component stays installed",
             );
-            loop {
-                watch.changed().await;
-                let settled = tokio::time::timeout(super::SETTLING, watch.changed());
-                if settled.await.is_err() {
-                    break;
-                }
-            }
+            watch.changed().await;
+            // A package is several files: it is complete when nothing more comes for a moment.
+            while tokio::time::timeout(super::SETTLING, watch.changed()).await.is_ok() {}
         }
     }
 }
