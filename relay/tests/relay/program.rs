@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 
 use futures_util::SinkExt as _;
 use rp_protocol::membership::{Membership, SignedMembership};
+use rustix::process::Resource;
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio_tungstenite::tungstenite::Message;
 
@@ -84,6 +86,32 @@ async fn at_sigterm_every_client_is_closed_with_1001_and_the_program_ends_well()
     assert!(status.expect("it did not end").unwrap().success());
     assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
     assert!(tokio::net::TcpStream::connect(address).await.is_err());
+}
+
+#[tokio::test]
+async fn ten_thousand_half_open_connections_keep_nobody_out_and_are_gone_in_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_child, address, _) = serve(program(folder.path())).await;
+    // As many as the system lets this process have, where that is less.
+    let mut limit = rustix::process::getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    rustix::process::setrlimit(Resource::Nofile, limit).unwrap();
+    let count = limit.current.map_or(10_000, |most| most.saturating_sub(1_000).min(10_000));
+    let mut half_open = Vec::new();
+    for number in 0..count {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        if number % 2 == 0 {
+            stream.write_all(b"GET / HTT").await.unwrap();
+        }
+        half_open.push(stream);
+    }
+    assert_eq!(request(address, "GET", "/health", b"").await.status, 200);
+    for mut stream in half_open {
+        // What it says at the end is not looked at.
+        let mut rest = Vec::new();
+        let ended = stream.read_to_end(&mut rest);
+        let _ = tokio::time::timeout(PATIENCE, ended).await.expect("it was not closed");
+    }
 }
 
 #[tokio::test]
