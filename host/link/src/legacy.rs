@@ -175,7 +175,8 @@ impl Session<'_> {
                 self.socket.send(update.to_string()).await?;
             }
             Command::Watch(_) => {
-                self.host.peers.send_modify(std::collections::BTreeMap::clear);
+                let watches = &self.wanted.watches;
+                self.host.peers.send_modify(|peers| peers.retain(|peer, _| watches.contains(peer)));
                 self.watch().await?;
             }
             Command::Stop => return Err(End::Wanted),

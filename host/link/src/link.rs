@@ -126,6 +126,16 @@ impl Link {
     /// Must be called on a tokio runtime.
     #[must_use]
     pub fn start(config: Config) -> (Link, mpsc::Receiver<Delivery>) {
+        Link::new(config, true)
+    }
+
+    /// As [`Link::start`], but connects only at [`Link::connect`].
+    #[must_use]
+    pub fn start_stopped(config: Config) -> (Link, mpsc::Receiver<Delivery>) {
+        Link::new(config, false)
+    }
+
+    fn new(config: Config, running: bool) -> (Link, mpsc::Receiver<Delivery>) {
         let (commands, commands_receiver) = mpsc::channel(MAX_COMMANDS);
         let (deliveries, deliveries_receiver) = mpsc::channel(MAX_DELIVERIES);
         let (state_sender, state) = watch::channel(State::Stopped);
@@ -144,7 +154,7 @@ impl Link {
             config,
             instance: Instance(instance),
             commands: commands_receiver,
-            wanted: Wanted { running: true, ..Wanted::default() },
+            wanted: Wanted { running, ..Wanted::default() },
             host: Arc::new(host),
             state: state_sender,
             winners: Winners::default(),

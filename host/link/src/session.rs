@@ -127,7 +127,8 @@ impl Session<'_> {
     }
 
     async fn send(&self, frame: Vec<u8>) -> Result<(), WireError> {
-        let sent = self.frames.send(frame).await;
+        let sent = tokio::time::timeout(3 * self.keepalive(), self.frames.send(frame)).await;
+        let sent = sent.map_err(|_| WireError::Failed("the relay does not read".to_owned()))?;
         sent.map_err(|_| WireError::Failed("nothing can be sent to the relay".to_owned()))
     }
 

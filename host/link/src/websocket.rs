@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -32,6 +33,8 @@ const MAX_LEGACY_BYTES: usize = 16 * 1024 * 1024;
 /// The longest frame of this protocol with its type and length, rounded up.
 const MAX_MESSAGE_BYTES: usize = MAX_FRAME_BYTES + 64;
 
+/// How long a relay of the old wire may take to read what is sent.
+const LONGEST_SEND: Duration = Duration::from_secs(60);
 /// How many large frames wait at most before nothing passes them any more.
 const MAX_WAITING: usize = 4;
 
@@ -212,6 +215,11 @@ impl LegacySocket {
 
     /// Sends one JSON document.
     pub(crate) async fn send(&mut self, text: String) -> Result<(), WireError> {
-        self.socket.send(SocketMessage::text(text)).await.map_err(WireError::failed)
+        let sent = self.socket.send(SocketMessage::text(text));
+        // A relay that does not read must not hold up everything else.
+        tokio::time::timeout(LONGEST_SEND, sent)
+            .await
+            .map_err(|_| WireError::Failed("the relay does not read".to_owned()))?
+            .map_err(WireError::failed)
     }
 }
