@@ -403,11 +403,15 @@ impl Courier {
     /// since 1970. `None` while there is nothing to wait for.
     #[must_use]
     pub fn wakes_ms(&self) -> Option<u64> {
-        let window = self.taken.values().take(WINDOW);
-        let sent = window.filter_map(|taken| taken.sent_ms).min();
-        let again = sent.map(|sent| sent.saturating_add(SEND_AGAIN_MS));
-        let handshake = self.channel.handshake_ends_ms().filter(|_| self.has_work());
-        again.into_iter().chain(handshake).min().filter(|_| self.is_online)
+        let wakes_ms = if self.channel.current().is_some() {
+            let window = self.taken.values().take(WINDOW);
+            let sent = window.filter_map(|taken| taken.sent_ms).min();
+            sent.map(|sent| sent.saturating_add(SEND_AGAIN_MS))
+        } else {
+            // Without a session nothing can be sent again, only a handshake begun.
+            self.channel.handshake_ends_ms().filter(|_| self.has_work())
+        };
+        wakes_ms.filter(|_| self.is_online)
     }
 
     fn has_work(&self) -> bool {

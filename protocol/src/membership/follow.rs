@@ -184,6 +184,13 @@ impl Follower {
         self.owners.values().filter_map(|owner| owner.membership.as_ref())
     }
 
+    /// Whether the membership of every owner is known. If not, who shares an owner with this machine
+    /// and who does not is not known either.
+    #[must_use]
+    pub fn knows_every_membership(&self) -> bool {
+        self.owners.values().all(|owner| owner.membership.is_some())
+    }
+
     /// When [`Follower::tick`] has something to do next.
     #[must_use]
     pub fn due_ms(&self) -> u64 {
