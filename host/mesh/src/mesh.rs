@@ -5,15 +5,15 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use rp_protocol::mesh::{
-    AckStatus, BROADCAST, BROKER, Body, Destination, Envelope, EnvelopeId, Inbound,
-    MAX_ADDRESS_UNITS, Refusal, classify, split_alias,
+    AckStatus, BROADCAST, BROKER, Body, Destination, Envelope, EnvelopeId, MAX_ADDRESS_UNITS,
+    Refusal,
 };
 use serde_json::value::RawValue;
 use tokio::sync::{Notify, broadcast, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use crate::acks::PendingAcks;
+use crate::acks::{AckWait, PendingAcks};
 use crate::agent::AgentId;
 use crate::bridge::Bridge;
 use crate::broker::{Batch, Broker, Surroundings};
@@ -24,7 +24,7 @@ use crate::election::{ElectionError, elect};
 use crate::event::{MeshEvent, Role};
 use crate::follower::{ACK_PATIENCE, Follower};
 use crate::ids::{IdSource, unguessable_id};
-use crate::mailbox::{Mailboxes, Origin, Stage, TraceStep};
+use crate::mailbox::{HeldMessage, Mailboxes, Origin, Stage, TraceStep};
 use crate::member::{Member, person_mailbox};
 use crate::policy::RoutingPolicy;
 use crate::receipt::{Delivery, Outcome, Receipt, Recipients, SendError, Sender, closest};
@@ -434,14 +434,7 @@ impl Mesh {
         broker.route(sender, envelope, expires_at_ms, reply, &mut Batch::new(broker));
         match (timeout(ACK_PATIENCE, told).await, remote) {
             (Ok(Ok(settled)), _) => settled,
-            // The bridge took it: the other machine's router answers.
-            (Ok(Err(_)), Some(wait)) => Settled {
-                redirected: false,
-                deliveries: vec![Delivery {
-                    address: to,
-                    outcome: wait.outcome(ACK_PATIENCE).await,
-                }],
-            },
+            (Ok(Err(_)), Some(wait)) => word_of_the_other_router(wait, to).await,
             _ => Settled {
                 redirected: false,
                 deliveries: to
@@ -452,6 +445,22 @@ impl Mesh {
                     })
                     .collect(),
             },
+        }
+    }
+
+    async fn release_as_leader(&self, broker: &Arc<Broker>, held: &HeldMessage) -> Settled {
+        let to = &held.message.to;
+        let id = EnvelopeId::parse(&held.message.id);
+        let acks = &self.core.around.acks;
+        let remote = id
+            .filter(|_| broker.bridge_for(&Destination::One(Cow::Borrowed(to))).is_some())
+            .map(|id| acks.expect(id, to));
+        let (tell, told) = oneshot::channel();
+        broker.release(held, tell);
+        match (told.await, remote) {
+            (Ok(settled), _) => settled,
+            (Err(_), Some(wait)) => word_of_the_other_router(wait, to.clone()).await,
+            (Err(_), None) => Settled::default(),
         }
     }
 
@@ -508,11 +517,7 @@ impl Mesh {
         let held = mailboxes.held_message(id)?.ok_or(ReleaseError::NotHeld)?;
         let settled = match self.station() {
             Station::Searching => return Err(ReleaseError::NoMesh),
-            Station::Leading(broker) => {
-                let (tell, told) = oneshot::channel();
-                broker.release(&held, tell);
-                told.await.unwrap_or_default()
-            }
+            Station::Leading(broker) => self.release_as_leader(&broker, &held).await,
             Station::Following(follower) => follower.release(&held).await,
         };
         let is_delivered =
@@ -552,21 +557,27 @@ impl Mesh {
     }
 
     /// Delivers an envelope from another machine, `from` starting with that machine's alias.
-    /// Denied unless this program leads and the recipient is a peer here.
+    /// Denied unless the recipient is a peer here.
     pub async fn inject(&self, line: &str) -> Injection {
         let Station::Leading(broker) = self.station() else {
-            return Injection::Denied;
+            return Injection::NotHere;
         };
         let Ok(envelope) = Envelope::parse(line) else {
             return Injection::Denied;
         };
-        self.note_late_word(&envelope);
         let (tell, told) = oneshot::channel();
         broker.inject(envelope, tell);
-        let delivered = told.await.is_ok_and(|settled| {
-            settled.deliveries.iter().any(|delivery| delivery.outcome == Outcome::Received)
-        });
-        if delivered { Injection::Received } else { Injection::Denied }
+        let deliveries = told.await.unwrap_or_default().deliveries;
+        let is_any = |wanted: fn(&Outcome) -> bool| deliveries.iter().any(|d| wanted(&d.outcome));
+        if is_any(|outcome| *outcome == Outcome::Received) {
+            Injection::Received
+        } else if is_any(|outcome| matches!(outcome, Outcome::Held { .. })) {
+            Injection::Held
+        } else if matches!(self.station(), Station::Leading(_)) {
+            Injection::Denied
+        } else {
+            Injection::NotHere
+        }
     }
 
     /// A message of this host for another machine is on disk and will be sent when that machine is
@@ -594,27 +605,23 @@ impl Mesh {
         tell_sender(&self.core, None, from, to, id, why);
     }
 
-    /// Word of another machine about a message that nobody waits for any more: it goes into the
-    /// message's trace, and a refusal to its sender.
-    fn note_late_word(&self, envelope: &Envelope<'_>) {
-        let Inbound::Ack { re, status, target } = classify(envelope) else { return };
-        let sender = envelope.to.to_text();
-        let is_own = self.core.addresses().iter().any(|own| *own == sender);
-        if !is_own || self.core.around.acks.waits_for(&re) {
+    /// Another machine's router said what became of the message `id` that `from` on this host sent
+    /// to `to`. When nobody waits for that any more it goes into the message's trace, and a refusal
+    /// to its sender. The caller knows that the message went to that machine.
+    pub fn late_word(&self, from: &str, to: &str, id: &EnvelopeId, status: AckStatus) {
+        if self.core.around.acks.waits_for(id) {
             return;
         }
-        let alias = split_alias(&envelope.from).map_or("", |(alias, _)| alias);
-        let target = format!("{alias}:{target}");
         if status == AckStatus::Received {
             let step = TraceStep {
                 stage: Stage::Accepted,
                 at_ms: self.core.around.now_ms(),
                 agent: None,
-                detail: Some(target),
+                detail: Some(to.to_owned()),
             };
-            self.core.around.mailboxes.trace_only(re.as_str(), step);
+            self.core.around.mailboxes.trace_only(id.as_str(), step);
         } else {
-            self.not_carried(&sender, &target, re.as_str(), "the other router refused it");
+            self.not_carried(from, to, id.as_str(), "the other router refused it");
         }
     }
 
@@ -640,6 +647,16 @@ pub enum Injection {
     Received,
     /// Not delivered.
     Denied,
+    /// A policy holds it for a person.
+    Held,
+    /// This program does not lead the local mesh, or no longer: nothing was done.
+    NotHere,
+}
+
+/// What became of an envelope that the bridge took: the other machine's router says it.
+async fn word_of_the_other_router(wait: AckWait<'_>, address: String) -> Settled {
+    let outcome = wait.outcome(ACK_PATIENCE).await;
+    Settled { redirected: false, deliveries: vec![Delivery { address, outcome }] }
 }
 
 fn leader_peers(broker: &Broker) -> Vec<PeerInfo> {

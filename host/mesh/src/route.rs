@@ -190,13 +190,13 @@ impl Broker {
             let to = Cow::Borrowed(held.message.to.as_str());
             let carriage = Carriage { may_wait: true, expires_at_ms: None };
             let envelope = Envelope { to: Destination::One(to), ..envelope };
-            let outcome = match bridge.send(&envelope, carriage) {
-                true => Outcome::Sent,
-                false => Outcome::denied(BRIDGE_FULL),
-            };
-            let deliveries = vec![Delivery { address: held.message.to.clone(), outcome }];
-            // The one who waited may have given up.
-            let _ = told.send(Settled { redirected: false, deliveries });
+            // If it takes it, the other machine's router answers.
+            if !bridge.send(&envelope, carriage) {
+                let outcome = Outcome::denied(BRIDGE_FULL);
+                let deliveries = vec![Delivery { address: held.message.to.clone(), outcome }];
+                // The one who waited may have given up.
+                let _ = told.send(Settled { redirected: false, deliveries });
+            }
             return;
         }
         let recipients = self.exact("", held.recipients.iter().map(String::as_str));

@@ -1,36 +1,43 @@
 //! Following the owners: asking the relay, and what the answers change.
 
-use rp_link::get;
+use std::time::Duration;
+
+use rp_link::{HttpError, Relay, get, post};
 use rp_protocol::key::PublicKey;
 use rp_protocol::membership::{
-    Answer, FETCH_DEADLINE_MS, Fetch, Followed, MAX_ANSWER_BYTES, News, Tick,
+    Answer, FETCH_DEADLINE_MS, Fetch, Followed, MAX_ANSWER_BYTES, News, Request, SignedMembership,
+    Tick, write_publication,
 };
 use rp_protocol::remote::Topology;
+use rp_store::StoreError;
 
 use crate::line::Line;
 use crate::machine::Machine;
+use crate::traffic::REST_MS;
+
+/// How long a relay may take to answer, for each question.
+const DEADLINE: Duration = Duration::from_millis(FETCH_DEADLINE_MS);
 
 impl Machine<'_> {
     /// Asks the relay what is to be asked now.
     pub(crate) async fn follow(&mut self) {
+        if self.is_off {
+            return;
+        }
         let requests = match self.follower.tick(self.now_ms()) {
             Tick::Wait => return,
             Tick::Ended(news) => return self.learn(news).await,
             Tick::Ask(requests) => requests,
         };
         for request in requests {
-            let (relay, to) = (self.relay().clone(), self.fetches.clone());
+            let (relay, to) = (self.relay(), self.fetches.clone());
+            let mut known = self.follower.memberships();
+            let known = known.find(|signed| signed.membership().owner == request.owner).cloned();
             tokio::spawn(async move {
-                let since = request.since.map(|version| format!("?since={version}"));
-                let path = format!("/mesh/{}{}", request.owner.hash(), since.unwrap_or_default());
-                let deadline = std::time::Duration::from_millis(FETCH_DEADLINE_MS);
-                let fetch = match get(&relay, &path, MAX_ANSWER_BYTES + 1, deadline).await {
-                    Ok((status, body)) => Fetch::Answered(Answer::read(status, &body)),
-                    Err(error) => {
-                        tracing::debug!(%error, "a membership could not be read");
-                        Fetch::Unreachable
-                    }
-                };
+                let fetch = ask(&relay, &request, known).await.unwrap_or_else(|error| {
+                    tracing::debug!(%error, "a membership could not be read");
+                    Fetch::Unreachable
+                });
                 // The machine may have begun anew.
                 let _ = to.send((request, fetch)).await;
             });
@@ -56,7 +63,7 @@ impl Machine<'_> {
             let removed = self.follower.removed(removal);
             self.keep(removed.as_slice());
         }
-        if news.changed {
+        if news.changed || self.begin_anew {
             self.renew_topology().await;
         }
     }
@@ -76,11 +83,8 @@ impl Machine<'_> {
         let memberships = self.follower.memberships().map(|signed| signed.membership());
         let topology = Topology::new(self.key.public(), memberships);
         let siblings: Vec<PublicKey> = topology.siblings().iter().map(|one| one.key).collect();
-        let gone: Vec<PublicKey> =
-            self.lines.keys().filter(|key| !siblings.contains(key)).copied().collect();
-        for machine in gone {
-            self.forget(machine).await;
-        }
+        self.lines.retain(|machine, _| siblings.contains(machine));
+        self.forget_strangers(&siblings).await;
         for machine in &siblings {
             if self.lines.contains_key(machine) {
                 continue;
@@ -91,6 +95,7 @@ impl Machine<'_> {
                 }
                 Err(error) => {
                     tracing::error!(%error, "what waits for a machine cannot be read");
+                    self.missing_until_ms = Some(self.now_ms() + REST_MS);
                 }
             }
         }
@@ -107,15 +112,46 @@ impl Machine<'_> {
         self.send_inventories(outgoing).await;
     }
 
-    /// Forgets a machine that shares no owner with this one any more.
-    async fn forget(&mut self, machine: PublicKey) {
-        if let Some(line) = self.lines.remove(&machine) {
-            for note in line.notes.values().filter(|note| note.id.is_some()) {
-                self.give_up(note, "that machine is no longer one of its owner's");
+    /// Forgets the machines that share no owner with this one any more. While a membership is not
+    /// known, a relay without it or a proxy in between must not make anything be forgotten.
+    async fn forget_strangers(&self, siblings: &[PublicKey]) {
+        if !self.follower.knows_every_membership() {
+            return;
+        }
+        let kept = self.shared.outbox.machines().unwrap_or_default();
+        for machine in kept.into_iter().filter(|machine| !siblings.contains(machine)) {
+            if let Err(error) = self.forget(machine).await {
+                tracing::warn!(%error, "what was kept of a machine could not be removed");
             }
         }
-        if let Err(error) = self.shared.outbox.forget(machine).await {
-            tracing::warn!(%error, "what was kept of a machine could not be removed");
-        }
     }
+
+    async fn forget(&self, machine: PublicKey) -> Result<(), StoreError> {
+        let waiting = self.shared.outbox.load(&machine)?.notes;
+        self.shared.outbox.forget(machine).await?;
+        for note in waiting.values().filter(|note| note.id.is_some()) {
+            self.give_up(note, "that machine is no longer one of its owner's");
+        }
+        Ok(())
+    }
+}
+
+/// Asks the relay about one owner. A relay that has nothing of an owner whose membership is known
+/// here gets it: it is signed, so it does not matter who brings it.
+async fn ask(
+    relay: &Relay,
+    request: &Request,
+    known: Option<SignedMembership>,
+) -> Result<Fetch, HttpError> {
+    let since = request.since.map(|version| format!("?since={version}")).unwrap_or_default();
+    let hash = request.owner.hash();
+    let path = format!("/mesh/{hash}{since}");
+    let (status, body) = get(relay, &path, MAX_ANSWER_BYTES + 1, DEADLINE).await?;
+    if let (404, Some(known)) = (status, known) {
+        let body = write_publication(&known);
+        let (status, _) =
+            post(relay, &format!("/mesh/{hash}"), body, MAX_ANSWER_BYTES, DEADLINE).await?;
+        tracing::info!(status, "brought the relay a membership that it did not have");
+    }
+    Ok(Fetch::Answered(Answer::read(status, &body)))
 }

@@ -23,6 +23,11 @@ const AGAIN: Duration = Duration::from_secs(2);
 const LINGER: Duration = Duration::from_secs(20);
 /// How long the joiner waits for the inviter's person.
 const LONGEST: Duration = Duration::from_secs(15 * 60);
+/// How long a relay may take to be reached.
+const REACH: Duration = Duration::from_secs(30);
+/// How long a joiner waits for the first word of whoever shows the code.
+const NOBODY: Duration = Duration::from_secs(20);
+const NO_RELAY: &str = "the relay cannot be reached";
 /// The room of those who name none.
 const ROOM: &str = "main";
 
@@ -183,11 +188,18 @@ struct Meeting {
 
 impl Meeting {
     fn begin(remote: &Remote, key: SecretKey) -> Result<Self, OwnerError> {
-        let (relay, _) = remote.shared.relay()?;
+        let relay = remote.relay()?;
         let software = remote.shared.config.software.clone();
         let config = LinkConfig { relays: vec![relay], key, software, wires: Wires::Old };
         let (link, deliveries) = Link::start(config);
         Ok(Meeting { link, deliveries })
+    }
+
+    /// Waits until the relay is there. Whether it is.
+    async fn connected(&self) -> bool {
+        let mut state = self.link.state();
+        let connected = state.wait_for(|state| matches!(state, State::Connected { .. }));
+        matches!(tokio::time::timeout(REACH, connected).await, Ok(Ok(_)))
     }
 
     async fn say(&self, to: PublicKey, message: &[u8]) {
@@ -229,6 +241,9 @@ impl Inviting {
         let mut consent = None;
         let mut joiner = None;
         let mut name = String::new();
+        if !meeting.connected().await {
+            return tell.fail(NO_RELAY);
+        }
         loop {
             tokio::select! {
                 heard = meeting.heard() => {
@@ -277,7 +292,12 @@ impl Inviting {
                         tell.tell(Stage::Joined { owner: self.owner.public().fingerprint() });
                         return self.linger(meeting).await;
                     }
-                    Err(error) => return tell.fail(error),
+                    Err(error) => {
+                        if let Some(refusal) = self.inviter.refuse() {
+                            meeting.say(to, &refusal).await;
+                        }
+                        return tell.fail(error);
+                    }
                 }
             }
         }
@@ -306,12 +326,12 @@ struct Joining {
 
 impl Joining {
     async fn run(mut self, mut meeting: Meeting, tell: Teller, mut decided: mpsc::Receiver<bool>) {
-        let mut state = meeting.link.state();
-        let connected = state.wait_for(|state| matches!(state, State::Connected { .. }));
-        if tokio::time::timeout(Duration::from_secs(30), connected).await.is_err() {
-            return tell.fail("the relay cannot be reached");
+        if !meeting.connected().await {
+            return tell.fail(NO_RELAY);
         }
         let mut again = tokio::time::interval(AGAIN);
+        let nobody = tokio::time::Instant::now() + NOBODY;
+        let mut is_answered = false;
         loop {
             tokio::select! {
                 heard = meeting.heard() => {
@@ -319,6 +339,7 @@ impl Joining {
                     if from != self.rendezvous {
                         continue;
                     }
+                    is_answered = true;
                     let now_ms = milliseconds(self.began.elapsed());
                     let step = self.joiner.receive(&message, &self.machine, &self.name, now_ms);
                     if let Some(answer) = &step.send {
@@ -351,6 +372,12 @@ impl Joining {
                         return tell.fail("it was refused here");
                     }
                     tell.tell(Stage::Agreed);
+                }
+                () = tokio::time::sleep_until(nobody), if !is_answered => {
+                    return tell.fail(
+                        "nobody waits with that code: it may be mistyped, used up or expired, or \
+                         the other machine uses another relay",
+                    );
                 }
                 _ = again.tick() => {
                     let last = self.joiner.last_message().to_vec();

@@ -9,6 +9,7 @@
 //! Two hosts talk sealed or not at all. With a machine that speaks only the old wire envelopes go in
 //! the clear, where the setting allows it; one that has ever been sealed with never again.
 
+mod arrivals;
 mod door;
 mod files;
 mod following;

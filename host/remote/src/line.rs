@@ -1,14 +1,18 @@
 //! One other machine: whether it is there, how it is talked to, and what waits for it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use rp_protocol::courier::{Change, Courier, Kept, NotTaken};
 use rp_protocol::key::PublicKey;
+use rp_protocol::mesh::EnvelopeId;
 use rp_protocol::relay::Presence;
 use rp_store::StoreError;
 
 use crate::outbox::{Note, Outbox, Record};
 use crate::status::Way;
+
+/// Of how many messages to one machine the word of its router is awaited.
+const MAX_AWAITED: usize = 4096;
 
 /// How something can be brought to a machine now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,13 +25,6 @@ pub(crate) enum Path {
     None,
 }
 
-/// How something came.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Came {
-    Sealed,
-    Clear,
-}
-
 #[derive(Debug)]
 pub(crate) struct Line {
     pub(crate) courier: Courier,
@@ -35,6 +32,37 @@ pub(crate) struct Line {
     pub(crate) presence: Presence,
     /// Of the messages that wait, by number.
     pub(crate) notes: BTreeMap<u64, Note>,
+    pub(crate) awaited: Awaited,
+    /// What waits goes in the clear one by one: the number of the one that is under way.
+    pub(crate) clear_under_way: Option<u64>,
+    /// The disk failed, or the machine was busy: nothing is tried before this time.
+    pub(crate) rests_until_ms: u64,
+}
+
+/// The newest messages that went to a machine and of which its router has not said what became.
+#[derive(Debug, Default)]
+pub(crate) struct Awaited {
+    by_id: HashMap<EnvelopeId, (String, String)>,
+    oldest_first: VecDeque<EnvelopeId>,
+}
+
+impl Awaited {
+    /// Notes a message from the address `from` to the address `to`.
+    pub(crate) fn note(&mut self, id: EnvelopeId, from: &str, to: &str) {
+        if self.by_id.insert(id, (from.to_owned(), to.to_owned())).is_none() {
+            self.oldest_first.push_back(id);
+        }
+        while self.oldest_first.len() > MAX_AWAITED {
+            let gone = self.oldest_first.pop_front();
+            gone.map(|id| self.by_id.remove(&id));
+        }
+    }
+
+    /// Who sent the message to whom, if it is awaited and that was `from`.
+    pub(crate) fn take(&mut self, id: &EnvelopeId, from: &str) -> Option<(String, String)> {
+        self.by_id.get(id).filter(|(sender, _)| sender == from)?;
+        self.by_id.remove(id)
+    }
 }
 
 impl Line {
@@ -54,7 +82,21 @@ impl Line {
                 Courier::load(machine, without_channel)
             })
             .map_err(|_| StoreError::Closed)?;
-        let mut line = Line { courier, record, presence: Presence::Offline, notes };
+        let mut awaited = Awaited::default();
+        for note in notes.values() {
+            if let Some(id) = note.id.as_deref().and_then(EnvelopeId::parse) {
+                awaited.note(id, &note.from, &note.to);
+            }
+        }
+        let mut line = Line {
+            courier,
+            record,
+            presence: Presence::Offline,
+            notes,
+            awaited,
+            clear_under_way: None,
+            rests_until_ms: 0,
+        };
         line.drop_inventories();
         Ok(line)
     }
@@ -123,9 +165,17 @@ impl Line {
 
     /// Takes back what has waited too long; gives what was an agent's.
     pub(crate) fn expire(&mut self, now_ms: u64) -> Vec<Note> {
-        let over = |note: &Note| note.expires_at_ms.is_some_and(|at_ms| at_ms <= now_ms);
+        self.take_back(|note| note.expires_at_ms.is_some_and(|at_ms| at_ms <= now_ms))
+    }
+
+    /// Takes back the messages of agents that do not wait for a machine.
+    pub(crate) fn take_back_impatient(&mut self) -> Vec<Note> {
+        self.take_back(|note| note.id.is_some() && !note.may_wait)
+    }
+
+    fn take_back(&mut self, wanted: impl Fn(&Note) -> bool) -> Vec<Note> {
         let numbers: Vec<u64> =
-            self.notes.iter().filter(|(_, note)| over(note)).map(|(number, _)| *number).collect();
+            self.notes.iter().filter(|(_, note)| wanted(note)).map(|(number, _)| *number).collect();
         let Line { courier, notes, .. } = self;
         let take_back = |number: u64| {
             courier.withdraw(number);
@@ -139,7 +189,14 @@ impl Line {
         self.notes.values().filter(|note| note.id.is_some()).count()
     }
 
-    pub(crate) fn next_expiry_ms(&self) -> Option<u64> {
-        self.notes.values().filter_map(|note| note.expires_at_ms).min()
+    /// When there is something to do although nothing happens, in milliseconds since 1970.
+    pub(crate) fn due_ms(&self, clear_is_allowed: bool) -> Option<u64> {
+        let expiry = self.notes.values().filter_map(|note| note.expires_at_ms).min();
+        let clear = self.path(clear_is_allowed) == Path::Clear
+            && self.clear_under_way.is_none()
+            && self.waiting() > 0;
+        let clear = clear.then_some(self.rests_until_ms);
+        let first = [expiry, clear, self.courier.wakes_ms()].into_iter().flatten().min();
+        first.map(|at_ms| at_ms.max(self.rests_until_ms))
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use rp_link::{Config as LinkConfig, Delivery, Link, Relay, Source, State, Wires};
-use rp_mesh::{MeshEvent, Role};
+use rp_mesh::{MeshEvent, Recipients, Role, Sender};
 use rp_protocol::key::{PublicKey, SecretKey};
 use rp_protocol::membership::{Fetch, Follower, Request};
 use rp_protocol::mesh::{EnvelopeId, RosterEntry};
@@ -17,7 +17,7 @@ use tokio::sync::{broadcast, mpsc};
 use crate::door::Outbound;
 use crate::files::{FileError, milliseconds, wall_ms};
 use crate::line::{Line, Path};
-use crate::remote::{Shared, Wanted};
+use crate::remote::{Relays, Shared, Wanted};
 use crate::status::{Connection, MachineStatus, MemberStatus, OwnerStatus, Status};
 use crate::task::{Command, Task};
 use crate::traffic::Sent;
@@ -26,8 +26,16 @@ use crate::traffic::Sent;
 const MAX_ANSWERS: usize = 1024;
 /// The longest time without looking at the clock of the day, which may be set.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
-/// Most envelopes of agents that are taken before anything else is looked at.
+/// What is still due right after it was looked at cannot be done now.
+const SHORTEST_SLEEP: Duration = Duration::from_millis(250);
+/// Most envelopes that are taken, of agents or of the relay, before anything else is looked at.
 const MAX_TAKEN: usize = 64;
+/// How often at most the owners are asked because something does not fit.
+const HURRY_INTERVAL_MS: u64 = 2_000;
+/// The person's name on the mesh.
+const PERSON: &str = "person";
+const CLONE_WARNING: &str = "Another live machine has the key of this one: one of them is a copy. \
+    If you did not copy it yourself, remove this machine from the mesh.";
 
 /// What the relay said finally about something sealed.
 pub(crate) struct Answered {
@@ -48,7 +56,8 @@ pub(crate) struct Machine<'a> {
     pub(crate) shared: &'a Shared,
     pub(crate) key: SecretKey,
     key_in_file: bool,
-    relay: Relay,
+    first_relay: Relay,
+    more_relays: Vec<Relay>,
     source: Source,
     pub(crate) link: Link,
     deliveries: mpsc::Receiver<Delivery>,
@@ -63,6 +72,12 @@ pub(crate) struct Machine<'a> {
     pub(crate) troubles: Vec<String>,
     /// An owner is gone: whether there is still one decides what goes on.
     pub(crate) begin_anew: bool,
+    /// A person does not want it on the relay.
+    pub(crate) is_off: bool,
+    /// What is kept of a machine could not be read; until then it is not tried again.
+    pub(crate) missing_until_ms: Option<u64>,
+    hurried_ms: Option<u64>,
+    siblings_warned: bool,
     began: Instant,
 }
 
@@ -77,16 +92,20 @@ impl<'a> Machine<'a> {
     pub(crate) fn new(
         shared: &'a Shared,
         own: OwnKey,
-        relay: Relay,
-        source: Source,
+        relays: Relays,
+        wanted: Wanted,
     ) -> Result<Self, FileError> {
         let OwnKey { key, in_file: key_in_file } = own;
-        let (link, deliveries) = Link::start(LinkConfig {
-            relays: vec![relay.clone()],
+        let is_off = wanted == Wanted::Off;
+        let Relays { first, more, source } = relays;
+        let config = LinkConfig {
+            relays: std::iter::once(&first).chain(&more).cloned().collect(),
             key: key.clone(),
             software: shared.config.software.clone(),
             wires: Wires::All,
-        });
+        };
+        let (link, deliveries) =
+            if is_off { Link::start_stopped(config) } else { Link::start(config) };
         let mut follower = Follower::new(key.public(), shared.memberships.read()?, 0);
         follower.set_pairings(shared.pairings.read()?);
         let (answers, answered) = mpsc::channel(MAX_ANSWERS);
@@ -97,7 +116,8 @@ impl<'a> Machine<'a> {
             shared,
             key,
             key_in_file,
-            relay,
+            first_relay: first,
+            more_relays: more,
             source,
             link,
             deliveries,
@@ -109,6 +129,10 @@ impl<'a> Machine<'a> {
             fetched,
             troubles: Vec::new(),
             begin_anew: false,
+            is_off,
+            missing_until_ms: None,
+            hurried_ms: None,
+            siblings_warned: false,
             began: Instant::now(),
         })
     }
@@ -118,10 +142,7 @@ impl<'a> Machine<'a> {
         let mut state = self.link.state();
         let mut peers = self.link.peers();
         let mut clone_seen = self.link.clone_seen();
-        if task.wanted == Wanted::Off {
-            // The link has not ended: this holds its handle.
-            let _ = self.link.disconnect().await;
-        }
+        let mut deliveries = Vec::with_capacity(MAX_TAKEN);
         self.renew_topology().await;
         loop {
             if self.begin_anew {
@@ -130,7 +151,9 @@ impl<'a> Machine<'a> {
             self.publish(task);
             let sleep = self.until_due();
             tokio::select! {
-                Some(delivery) = self.deliveries.recv() => self.on_delivery(delivery).await,
+                1.. = self.deliveries.recv_many(&mut deliveries, MAX_TAKEN) => {
+                    self.on_deliveries(std::mem::take(&mut deliveries)).await;
+                }
                 Some(first) = task.outbound.recv() => self.take(first, &mut task.outbound).await,
                 Some(answered) = self.answered.recv() => self.on_answered(answered).await,
                 Some((request, fetch)) = self.fetched.recv() => {
@@ -149,7 +172,10 @@ impl<'a> Machine<'a> {
                     })
                     .await;
                 }
-                Ok(()) = clone_seen.changed() => drop(clone_seen.borrow_and_update()),
+                Ok(()) = clone_seen.changed() => {
+                    drop(clone_seen.borrow_and_update());
+                    self.warn_siblings_of_the_clone();
+                }
                 event = task.events.recv() => {
                     if let Some(end) = self.on_event(event).await {
                         return end;
@@ -222,6 +248,7 @@ impl<'a> Machine<'a> {
         match command {
             Command::Begin(wanted) => {
                 task.wanted = wanted;
+                self.is_off = wanted == Wanted::Off;
                 let told = match wanted {
                     Wanted::Off => self.link.disconnect().await,
                     Wanted::On | Wanted::WithOwner => self.link.connect().await,
@@ -229,6 +256,7 @@ impl<'a> Machine<'a> {
                 told.is_err().then_some(End::Over)
             }
             Command::RelayChanged => Some(End::Again),
+            Command::End => Some(End::Over),
             Command::PairingsChanged => {
                 match self.shared.pairings.read() {
                     Ok(pairings) => {
@@ -275,8 +303,8 @@ impl<'a> Machine<'a> {
                 }
             }
             self.greet(machine).await;
-            self.send_what_waits_in_the_clear(machine).await;
             self.work(machine).await;
+            self.send_what_waits_in_the_clear(machine).await;
         }
     }
 
@@ -298,30 +326,61 @@ impl<'a> Machine<'a> {
         if self.seals.certificate().is_due(now_ms) {
             self.seals = new_sealing_key(&self.key);
         }
-        let is_due = |line: &Line| {
-            line.courier.wakes_ms().is_some_and(|at_ms| at_ms <= now_ms)
-                || line.next_expiry_ms().is_some_and(|at_ms| at_ms <= now_ms)
-        };
+        if self.missing_until_ms.is_some_and(|at_ms| at_ms <= self.now_ms()) {
+            self.missing_until_ms = None;
+            self.renew_topology().await;
+        }
+        let allow_clear = self.shared.config.allow_clear;
+        let is_due = |line: &Line| line.due_ms(allow_clear).is_some_and(|at_ms| at_ms <= now_ms);
         let due: Vec<PublicKey> =
             self.lines.iter().filter(|(_, line)| is_due(line)).map(|(key, _)| *key).collect();
         for machine in due {
             let expired = self.lines.get_mut(&machine).map(|line| line.expire(now_ms));
-            for note in expired.into_iter().flatten() {
-                self.give_up(&note, "it expired before that machine had it");
+            if self.work(machine).await {
+                for note in expired.into_iter().flatten() {
+                    self.has_expired(&note).await;
+                }
             }
-            self.work(machine).await;
+            self.send_what_waits_in_the_clear(machine).await;
         }
     }
 
     fn until_due(&self) -> Duration {
         let (now_ms, day_ms) = (self.now_ms(), wall_ms());
-        let lines = self.lines.values();
-        let lines = lines.flat_map(|line| [line.courier.wakes_ms(), line.next_expiry_ms()]);
-        let lines = lines.flatten().map(|at_ms| at_ms.saturating_sub(day_ms));
-        let clock = [Some(self.follower.due_ms()), self.bridge.due_ms()].into_iter().flatten();
+        let allow_clear = self.shared.config.allow_clear;
+        let lines = self.lines.values().filter_map(|line| line.due_ms(allow_clear));
+        let lines = lines.map(|at_ms| at_ms.saturating_sub(day_ms));
+        let follower = (!self.is_off).then(|| self.follower.due_ms());
+        let clock = [follower, self.bridge.due_ms(), self.missing_until_ms].into_iter().flatten();
         let clock = clock.map(|at_ms| at_ms.saturating_sub(now_ms));
         let first = lines.chain(clock).min().map_or(LONGEST_SLEEP, Duration::from_millis);
-        first.min(LONGEST_SLEEP)
+        first.clamp(SHORTEST_SLEEP, LONGEST_SLEEP)
+    }
+
+    /// Asks soon what the owners say now, because something does not fit with what is known.
+    pub(crate) fn hurry(&mut self) {
+        let now_ms = self.now_ms();
+        if self.hurried_ms.is_none_or(|at_ms| now_ms >= at_ms + HURRY_INTERVAL_MS) {
+            self.hurried_ms = Some(now_ms);
+            self.follower.hurry(now_ms);
+        }
+    }
+
+    /// The owner reads it where their other machines are: here one of two may be a thief's.
+    fn warn_siblings_of_the_clone(&mut self) {
+        if std::mem::replace(&mut self.siblings_warned, true) {
+            return;
+        }
+        for sibling in self.bridge.topology().siblings() {
+            let to = Recipients::One(format!("{}:{PERSON}", sibling.alias));
+            let mesh = self.shared.config.mesh.clone();
+            tokio::spawn(async move {
+                let Ok(body) = serde_json::value::to_raw_value(CLONE_WARNING) else { return };
+                if let Err(error) = mesh.send(Sender::Person, to, body, None, None).await {
+                    tracing::warn!(%error, "the other machines are not warned of the clone");
+                }
+            });
+        }
     }
 
     /// Calls the bridge with all that it needs to know.
@@ -343,7 +402,7 @@ impl<'a> Machine<'a> {
         let aliases = topology.siblings().iter().map(|sibling| sibling.alias.clone()).collect();
         self.shared.door.show(aliases, self.bridge.roster(self.now_ms()));
         let status = Status {
-            relay: self.relay.url.to_string(),
+            relay: self.relay().url.to_string(),
             source: self.source,
             connection: Connection::Link(self.link.state().borrow().clone()),
             machine: Some(self.key.public()),
@@ -393,8 +452,16 @@ impl<'a> Machine<'a> {
             .collect()
     }
 
-    pub(crate) fn relay(&self) -> &Relay {
-        &self.relay
+    /// The relay it is connected to; without a connection, the one that is tried first.
+    pub(crate) fn relay(&self) -> Relay {
+        let state = self.link.state();
+        let connected = match &*state.borrow() {
+            State::Connected { relay, .. } => {
+                self.more_relays.iter().find(|known| known.url.to_string() == *relay)
+            }
+            _ => None,
+        };
+        connected.unwrap_or(&self.first_relay).clone()
     }
 
     pub(crate) fn note_answer(&self, machine: PublicKey, sent: Sent, answers: rp_link::Answers) {

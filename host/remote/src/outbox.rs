@@ -1,9 +1,9 @@
 //! What is on disk about other machines: messages on their way to them, which of theirs were
 //! received, and the sealed channels.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use redb::{TableDefinition, TableError};
+use redb::{ReadableTable, TableDefinition, TableError};
 use rp_protocol::courier::{Change, Kept, OutboxId, Received, Seen};
 use rp_protocol::key::PublicKey;
 use rp_store::{Database, StoreError};
@@ -48,6 +48,9 @@ pub(crate) struct Note {
     /// In milliseconds since the Unix epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) expires_at_ms: Option<u64>,
+    /// It waits for its machine. If not, its sender is told at once that it is not there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) may_wait: bool,
     /// It is an inventory: out of date when this program starts again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) is_inventory: bool,
@@ -142,6 +145,10 @@ impl Outbox {
             line.push(b'\n');
             line
         };
+        let channel = changes.iter().rev().find_map(|change| match change {
+            Change::Channel(channel) => Some(channel.clone()),
+            _ => None,
+        });
         let taken: Vec<(u64, Vec<u8>)> = changes
             .iter()
             .filter_map(|change| match change {
@@ -160,29 +167,56 @@ impl Outbox {
                     outbox.insert((key, *number), value.as_slice())?;
                 }
                 for change in &changes {
-                    match change {
-                        Change::Confirmed(numbers) => {
-                            for number in numbers {
-                                outbox.remove((key, *number))?;
-                            }
-                        }
-                        Change::Channel(channel) => {
-                            transaction.open_table(CHANNELS)?.insert(key, channel.as_slice())?;
-                        }
-                        Change::Taken { .. } | Change::Received { .. } => {}
+                    let Change::Confirmed(numbers) = change else { continue };
+                    for number in numbers {
+                        outbox.remove((key, *number))?;
                     }
+                }
+                if let Some(channel) = &channel {
+                    transaction.open_table(CHANNELS)?.insert(key, channel.as_slice())?;
                 }
                 Ok(())
             })
             .await
     }
 
-    /// Removes all that is kept of a machine.
+    /// The machines for which something waits or with which there is a sealed channel.
+    pub(crate) fn machines(&self) -> Result<BTreeSet<PublicKey>, StoreError> {
+        self.0.read(|transaction| {
+            let mut keys = BTreeSet::new();
+            if let Some(table) = opened(transaction.open_table(CHANNELS))? {
+                for entry in table.iter()? {
+                    keys.extend(<[u8; 32]>::try_from(entry?.0.value()));
+                }
+            }
+            if let Some(table) = opened(transaction.open_table(OUTBOX))? {
+                for entry in table.iter()? {
+                    keys.extend(<[u8; 32]>::try_from(entry?.0.value().0));
+                }
+            }
+            Ok(keys.into_iter().map(PublicKey::from_bytes).collect())
+        })
+    }
+
+    /// Notes that a machine seals, before anything was said to it.
+    pub(crate) async fn mark_sealed(&self, machine: PublicKey) -> Result<(), StoreError> {
+        let record = Record { is_sealed_with: true, ..self.load(&machine)?.record };
+        let record = serde_json::to_vec(&record).unwrap_or_default();
+        self.0
+            .write(move |transaction| {
+                let key = machine.as_bytes().as_slice();
+                transaction.open_table(RECORDS)?.insert(key, record.as_slice())?;
+                Ok(())
+            })
+            .await
+    }
+
+    /// Removes the channel and what waits. That it was sealed with, and what was received from it,
+    /// stays: it may come back.
     pub(crate) async fn forget(&self, machine: PublicKey) -> Result<(), StoreError> {
         self.0
             .write(move |transaction| {
                 let key = machine.as_bytes().as_slice();
-                transaction.open_table(RECORDS)?.remove(key)?;
                 transaction.open_table(CHANNELS)?.remove(key)?;
                 let mut outbox = transaction.open_table(OUTBOX)?;
                 outbox.retain_in((key, 0)..=(key, u64::MAX), |_, _| false)?;

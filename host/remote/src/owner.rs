@@ -210,7 +210,9 @@ impl Remote {
         machine: PublicKey,
         name: &str,
     ) -> Result<u64, OwnerError> {
-        let (relay, _) = self.shared.relay()?;
+        // It joined by a code, so it seals, whatever a relay says of it.
+        self.shared.outbox.mark_sealed(machine).await.map_err(RemoteError::from)?;
+        let relay = self.relay()?;
         let added = Member {
             key: machine,
             relay_url: relay.url.to_string(),
@@ -230,7 +232,7 @@ impl Remote {
 
     async fn own_member(&self, name: &str) -> Result<Member, OwnerError> {
         let own = self.shared.machine_key().await?;
-        let (relay, _) = self.shared.relay()?;
+        let relay = self.relay()?;
         Ok(Member {
             key: own.key.public(),
             relay_url: relay.url.to_string(),
@@ -256,15 +258,13 @@ impl Remote {
     ) -> Result<u64, OwnerError> {
         let mut attempt = 1;
         loop {
-            let published = self.published(&owner.public()).await?;
-            let current = published.ok_or(OwnerError::NoMembership)?.membership().clone();
+            let current = self.current(&owner.public()).await?;
             let mut members = current.members.clone();
             change(&mut members)?;
             if members == current.members {
                 return Ok(current.version);
             }
-            // What was accepted before is the least: a relay may have gone back.
-            let version = current.version.max(self.accepted(&owner.public())?) + 1;
+            let version = current.version + 1;
             match self.publish(owner, version, members).await {
                 Err(OwnerError::NotPublished { status: 409, .. }) if attempt < ATTEMPTS => {
                     attempt += 1;
@@ -274,8 +274,29 @@ impl Remote {
         }
     }
 
+    /// The newest membership that is known, here or to the relay: what a relay that has gone back
+    /// shows must not be signed again.
+    async fn current(&self, owner: &PublicKey) -> Result<Membership, OwnerError> {
+        let published = self.published(owner).await?.map(|signed| signed.membership().clone());
+        let accepted = self.shared.memberships.read().map_err(RemoteError::from)?;
+        let accepted = accepted.into_iter().find(|followed| followed.owner == *owner);
+        let floor = accepted.as_ref().map_or(0, |followed| followed.floor);
+        match published {
+            Some(published) if published.version >= floor => Ok(published),
+            published => accepted
+                .and_then(|followed| followed.membership)
+                .map(|signed| signed.membership().clone())
+                .ok_or_else(|| match published {
+                    Some(_) => {
+                        OwnerError::Answer("it is older than the one this machine knows".to_owned())
+                    }
+                    None => OwnerError::NoMembership,
+                }),
+        }
+    }
+
     async fn published(&self, owner: &PublicKey) -> Result<Option<SignedMembership>, OwnerError> {
-        let (relay, _) = self.shared.relay()?;
+        let relay = self.relay()?;
         let path = format!("/mesh/{}", owner.hash());
         let (status, body) = get(&relay, &path, MAX_ANSWER_BYTES + 1, DEADLINE).await?;
         match Answer::read(status, &body) {
@@ -290,19 +311,13 @@ impl Remote {
         }
     }
 
-    fn accepted(&self, owner: &PublicKey) -> Result<u64, OwnerError> {
-        let accepted = self.shared.memberships.read().map_err(RemoteError::from)?;
-        let floor = accepted.iter().find(|followed| followed.owner == *owner);
-        Ok(floor.map_or(0, |followed| followed.floor))
-    }
-
     async fn publish(
         &self,
         owner: &SecretKey,
         version: u64,
         members: Vec<Member>,
     ) -> Result<(), OwnerError> {
-        let (relay, _) = self.shared.relay()?;
+        let relay = self.relay()?;
         let issued_at = wall_ms();
         let membership = Membership { version, issued_at, owner: owner.public(), members };
         let body = write_publication(&membership.sign(owner));
@@ -322,7 +337,8 @@ impl Remote {
         let status = status.borrow();
         let alias = |key: &PublicKey| {
             let known = status.machines.iter().find(|machine| machine.key == *key);
-            known.map(|machine| machine.alias.as_str())
+            let own = status.alias.as_deref().filter(|_| status.machine == Some(*key));
+            known.map(|machine| machine.alias.as_str()).or(own)
         };
         let is_it = |member: &Member| {
             member.nickname.as_deref() == Some(wanted)

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rp_link::{DEFAULT_RELAY, Fingerprint, NotARelayUrl, Relay, RelayUrl, Source, Trust};
 use rp_mesh::{Mailboxes, Mesh};
-use rp_store::Database;
+use rp_store::{Database, StoreError};
 use rp_vault::{Keyring, Place, Vault, VaultError};
 use tokio::sync::{mpsc, watch};
 
@@ -47,7 +47,9 @@ pub struct Config {
     pub wanted: Wanted,
     /// The relay's URL in the environment.
     pub relay: Option<String>,
-    /// The one certificate that is accepted from the relay.
+    /// Relays that are tried in this order when that one cannot be reached.
+    pub more_relays: Vec<RelayUrl>,
+    /// The one certificate that is accepted from the relay, not from the further ones.
     pub certificate: Option<Fingerprint>,
     /// Whether machines that speak only the old wire are talked to in the clear.
     pub allow_clear: bool,
@@ -65,6 +67,9 @@ pub enum RemoteError {
     /// A file failed.
     #[error(transparent)]
     File(#[from] FileError),
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// The relay's URL is none.
     #[error("{text:?}: {error}\nhint: {}", error.hint())]
     Url {
@@ -124,14 +129,24 @@ impl Shared {
             .unwrap_or_else(|_| (DEFAULT_RELAY.to_owned(), Source::Default))
     }
 
-    pub(crate) fn relay(&self) -> Result<(Relay, Source), RemoteError> {
-        let Config { root, relay, certificate, .. } = &self.config;
+    pub(crate) fn relays(&self) -> Result<Relays, RemoteError> {
+        let Config { root, relay, more_relays, certificate, .. } = &self.config;
         let (text, source) = relay_text(root, relay.as_deref())?;
         let url = RelayUrl::from_settings(&text)
             .map_err(|error| RemoteError::Url { text: text.clone(), error })?;
         let trust = certificate.map_or(Trust::Platform, Trust::Pinned);
-        Ok((Relay { url, trust }, source))
+        let further = |url: &RelayUrl| Relay { url: url.clone(), trust: Trust::Platform };
+        let more = more_relays.iter().map(further).collect();
+        Ok(Relays { first: Relay { url, trust }, more, source })
     }
+}
+
+/// The relays of this machine.
+pub(crate) struct Relays {
+    pub(crate) first: Relay,
+    pub(crate) more: Vec<Relay>,
+    /// Where the first one was read.
+    pub(crate) source: Source,
 }
 
 /// This machine among others. Clones are the same; it ends with the last one.
@@ -214,11 +229,22 @@ impl Remote {
         self.command(Command::RelayChanged).await
     }
 
-    /// Leaves the mesh's router without a way to other machines, and forgets an invitation that is
-    /// open.
-    pub fn shut_down(&self) {
+    /// Leaves the mesh's router without a way to other machines and the relay without this machine,
+    /// and forgets an invitation that is open. To be called before the mesh is left: what came in
+    /// between would be refused for good.
+    pub async fn shut_down(&self) {
         self.shared.config.mesh.attach_bridge(None);
         drop(self.invitation().take());
+        if self.commands.send(Command::End).await.is_ok() {
+            self.commands.closed().await;
+        }
+    }
+
+    /// The relay this machine is connected to; without a connection, the one that is tried first.
+    pub(crate) fn relay(&self) -> Result<Relay, RemoteError> {
+        let Relays { first, more, .. } = self.shared.relays()?;
+        let shown = self.status.borrow().relay.clone();
+        Ok(more.into_iter().find(|relay| relay.url.to_string() == shown).unwrap_or(first))
     }
 
     pub(crate) fn invitation(&self) -> std::sync::MutexGuard<'_, Option<Held>> {

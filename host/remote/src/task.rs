@@ -19,6 +19,8 @@ pub(crate) enum Command {
     RelayChanged,
     /// An owner came, went, or has published something.
     PairingsChanged,
+    /// The program ends.
+    End,
 }
 
 pub(crate) struct Task {
@@ -54,8 +56,8 @@ impl Task {
             return Err("another program leads the local mesh".to_owned());
         }
         let own = shared.machine_key().await.map_err(|error| error.to_string())?;
-        let (relay, source) = shared.relay().map_err(|error| error.to_string())?;
-        Machine::new(shared, own, relay, source).map_err(|error| error.to_string())
+        let relays = shared.relays().map_err(|error| error.to_string())?;
+        Machine::new(shared, own, relays, self.wanted).map_err(|error| error.to_string())
     }
 
     /// Waits until something has changed.
@@ -74,7 +76,7 @@ impl Task {
         loop {
             tokio::select! {
                 command = self.commands.recv() => match command {
-                    None => return End::Over,
+                    None | Some(Command::End) => return End::Over,
                     Some(Command::Begin(wanted)) => {
                         self.wanted = wanted;
                         return End::Again;
@@ -90,8 +92,12 @@ impl Task {
                 },
                 // No alias is shown, so what comes now was on its way before.
                 Some(outbound) = self.outbound.recv() => {
-                    let id = outbound.envelope.id;
-                    self.shared.config.mesh.is_refused(id, "that machine is not known any more");
+                    let (mesh, envelope) = (&self.shared.config.mesh, outbound.envelope);
+                    let why = "that machine is not known any more";
+                    if !mesh.is_refused(envelope.id, why) {
+                        let to = envelope.to.to_text();
+                        mesh.not_carried(&envelope.from, &to, envelope.id.as_str(), why);
+                    }
                 }
             }
         }

@@ -35,7 +35,7 @@ pub struct Setting {
 }
 
 /// Key, environment variable, default and meaning of every setting: the only table of them.
-const SETTINGS: [(&str, &str, &str, &str); 7] = [
+const SETTINGS: [(&str, &str, &str, &str); 8] = [
     ("harness", "RP_HOST_HARNESS", "pi", "harness of agents created without --harness"),
     ("log", "RP_HOST_LOG", "info", "what the daemon logs, as a tracing filter"),
     (
@@ -50,6 +50,12 @@ const SETTINGS: [(&str, &str, &str, &str); 7] = [
         "RP_HOST_RELAY",
         "auto",
         "connect to the relay: auto (as soon as this machine has an owner), on or off",
+    ),
+    (
+        "more_relays",
+        "RP_HOST_MORE_RELAYS",
+        "",
+        "URLs of relays, with spaces in between, tried in this order when the first does not answer",
     ),
     (
         "relay_certificate",
@@ -187,7 +193,7 @@ mod tests {
         assert_eq!(
             problem.hint_text(),
             Some(
-                "did you mean harness? the settings are harness, log, mailbox_messages, mailbox_bytes, relay, relay_certificate, clear_machines"
+                "did you mean harness? the settings are harness, log, mailbox_messages, mailbox_bytes, relay, more_relays, relay_certificate, clear_machines"
             )
         );
     }

@@ -128,6 +128,7 @@ impl Host {
             software: concat!("rp-host ", env!("CARGO_PKG_VERSION")).to_owned(),
             wanted: other_machines.wanted,
             relay: variable("REMOTE_PI_RELAY"),
+            more_relays: other_machines.more_relays,
             certificate: other_machines.certificate,
             allow_clear: other_machines.allow_clear,
             allow_file_keys: variable("REMOTE_PI_ALLOW_FILE_IDENTITY").as_deref() == Some("1"),
@@ -361,7 +362,7 @@ impl Host {
         if !self.sessions.shutdown(STOP_LIMIT).await {
             tracing::warn!("some agents did not end in time; the next start ends them");
         }
-        self.remote.shut_down();
+        self.remote.shut_down().await;
         self.mesh.shutdown().await;
         if let Err(error) = self.mailboxes.settled().await {
             tracing::warn!(%error, "could not put the last stages on disk");

@@ -305,7 +305,13 @@ pub fn remote_settings(settings: &crate::config::Settings) -> Result<RemoteSetti
                 .ok_or_else(|| wrong("relay_certificate", "64 hexadecimal digits"))?,
         ),
     };
-    Ok(RemoteSettings { wanted, allow_clear, certificate })
+    let mut more_relays = Vec::new();
+    for text in settings.text("more_relays").split_whitespace() {
+        let url = rp_link::RelayUrl::from_settings(text)
+            .map_err(|_| wrong("more_relays", "http:// or https:// URLs with spaces in between"))?;
+        more_relays.push(url);
+    }
+    Ok(RemoteSettings { wanted, allow_clear, certificate, more_relays })
 }
 
 /// The settings about other machines, understood.
@@ -316,6 +322,8 @@ pub struct RemoteSettings {
     pub allow_clear: bool,
     /// The one certificate that is accepted from the relay.
     pub certificate: Option<rp_link::Fingerprint>,
+    /// Relays that are tried when the first cannot be reached.
+    pub more_relays: Vec<rp_link::RelayUrl>,
 }
 
 /// A variable of the environment that is not empty.
