@@ -62,7 +62,10 @@ impl Host {
     /// Sets the relay, and goes there when this machine is on one.
     pub async fn set_relay(&self, url: &str) -> Result<api::Relay, Problem> {
         match self.remote.set_relay(url).await {
-            Ok(()) => self.relay_is(|_| true).await,
+            Ok(()) => {
+                let is_fixed = |status: &Status| status.source == Source::Environment;
+                self.status_is(|status| status.relay == url || is_fixed(status)).await
+            }
             Err(error @ rp_remote::RemoteError::Url { .. }) => {
                 Err(Problem::usage(error.to_string()))
             }
@@ -72,8 +75,12 @@ impl Host {
 
     /// Waits a moment for the state that was asked for, and gives whatever is.
     async fn relay_is(&self, wanted: impl Fn(&Connection) -> bool) -> Result<api::Relay, Problem> {
+        self.status_is(|status| wanted(&status.connection)).await
+    }
+
+    async fn status_is(&self, wanted: impl FnMut(&Status) -> bool) -> Result<api::Relay, Problem> {
         let mut status = self.remote.status();
-        let reached = status.wait_for(|status| wanted(&status.connection));
+        let reached = status.wait_for(wanted);
         let _ = tokio::time::timeout(Duration::from_secs(5), reached).await;
         Ok(self.relay())
     }
