@@ -244,3 +244,51 @@ fn split(value: &[u8]) -> Result<(Note, &[u8]), redb::Error> {
 fn decode<T: for<'a> Deserialize<'a>>(bytes: &[u8]) -> Result<T, redb::Error> {
     serde_json::from_slice(bytes).map_err(|error| redb::Error::Corrupted(error.to_string()))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that fails panics")]
+
+    use super::*;
+
+    fn outbox(folder: &tempfile::TempDir) -> Outbox {
+        Outbox(Database::open(&folder.path().join("host.redb")).unwrap())
+    }
+
+    const MACHINE: PublicKey = PublicKey::from_bytes([7; 32]);
+
+    #[tokio::test]
+    async fn a_machine_that_is_forgotten_is_still_known_to_seal_and_what_it_sent_is_known() {
+        let folder = tempfile::tempdir().unwrap();
+        let outbox = outbox(&folder);
+        let mut received = Received::default();
+        received.0.push(Seen { outbox: [1; 16], oldest: 3, numbers: [3, 5].into() });
+        let mut record = Record { outbox: [2; 16], last_number: 9, ..Record::default() };
+        record.is_sealed_with = true;
+        record.set_received(&received);
+        let note = Note { id: Some("a".to_owned()), may_wait: true, ..Note::default() };
+        let notes = BTreeMap::from([(9, note.clone())]);
+        let changes =
+            vec![Change::Taken { number: 9, body: b"b".to_vec() }, Change::Channel(b"c".to_vec())];
+        outbox.keep(MACHINE, &record, changes, &notes).await.unwrap();
+        assert_eq!(outbox.machines().unwrap(), [MACHINE].into());
+        assert_eq!(outbox.load(&MACHINE).unwrap().notes, notes);
+        assert_eq!(outbox.body(&MACHINE, 9).unwrap(), Some(b"b".to_vec()));
+
+        outbox.forget(MACHINE).await.unwrap();
+        assert_eq!(outbox.machines().unwrap(), BTreeSet::new());
+        let loaded = outbox.load(&MACHINE).unwrap();
+        assert_eq!((loaded.record, loaded.notes), (record, BTreeMap::new()));
+        assert_eq!((loaded.kept.channel, loaded.kept.last_number), (None, 9));
+        assert_eq!(loaded.kept.received, received);
+    }
+
+    #[tokio::test]
+    async fn a_machine_can_be_known_to_seal_before_anything_was_said_to_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let outbox = outbox(&folder);
+        outbox.mark_sealed(MACHINE).await.unwrap();
+        assert!(outbox.load(&MACHINE).unwrap().record.is_sealed_with);
+        assert_eq!(outbox.machines().unwrap(), BTreeSet::new());
+    }
+}

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use rp_link::{DEFAULT_RELAY, Fingerprint, NotARelayUrl, Relay, RelayUrl, Source, Trust};
 use rp_mesh::{Mailboxes, Mesh};
@@ -17,6 +18,8 @@ use crate::outbox::Outbox;
 use crate::status::{Connection, Status};
 use crate::task::{Command, Task};
 
+/// How long the end of the task is waited for.
+const END_PATIENCE: Duration = Duration::from_secs(3);
 /// How many commands may wait. Whoever gives one more waits.
 const MAX_COMMANDS: usize = 64;
 
@@ -235,8 +238,13 @@ impl Remote {
     pub async fn shut_down(&self) {
         self.shared.config.mesh.attach_bridge(None);
         drop(self.invitation().take());
-        if self.commands.send(Command::End).await.is_ok() {
-            self.commands.closed().await;
+        let ended = async {
+            if self.commands.send(Command::End).await.is_ok() {
+                self.commands.closed().await;
+            }
+        };
+        if tokio::time::timeout(END_PATIENCE, ended).await.is_err() {
+            tracing::warn!("the relay does not read: it is left without a word");
         }
     }
 

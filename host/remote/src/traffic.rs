@@ -11,7 +11,7 @@ use rp_protocol::relay::{Answer, MessageId, Refusal};
 use rp_protocol::remote::{Kind, Outgoing, transport_error};
 use rp_protocol::seal::session_of;
 
-use crate::arrivals::Came;
+use crate::arrivals::{Came, NotHere};
 use crate::door::Outbound;
 use crate::files::wall_ms;
 use crate::line::{Line, Path};
@@ -301,31 +301,13 @@ impl Machine<'_> {
     /// is on disk.
     pub(crate) async fn work(&mut self, machine: PublicKey) -> bool {
         loop {
-            let Some(line) = self.lines.get_mut(&machine) else { return false };
-            let effects = line.courier.effects(&self.seals, wall_ms());
-            if effects.is_empty() {
-                return true;
-            }
-            let (mut changes, mut sealed) = (Vec::new(), Vec::new());
-            for effect in effects {
-                match effect {
-                    Effect::Keep(change) => changes.push(change),
-                    Effect::Send(message) => sealed.push(message),
-                }
-            }
-            // A message is with its recipient before it counts as received: whatever crashes in
-            // between brings it again, and a mailbox takes an id once.
-            for change in &changes {
-                let Change::Received { body, .. } = change else { continue };
-                let Ok(answer) = self.take_envelope(machine, body, Came::Sealed).await else {
-                    let before = self.lines.get(&machine).map(|line| line.notes.clone());
-                    self.reload(machine, before.unwrap_or_default()).await;
-                    return false;
-                };
-                if let (Some(answer), Some(line)) = (answer, self.lines.get_mut(&machine)) {
-                    // Without room for it the sender hears nothing, as when it is lost.
-                    let _ = line.courier.take(answer.envelope);
-                }
+            let Ok(Wanted { changes, sealed }) = self.what_is_wanted(machine).await else {
+                let before = self.lines.get(&machine).map(|line| line.notes.clone());
+                self.reload(machine, before.unwrap_or_default()).await;
+                return false;
+            };
+            if changes.is_empty() && sealed.is_empty() {
+                return self.lines.contains_key(&machine);
             }
             if !changes.is_empty() && !self.keep_changes(machine, changes).await {
                 return false;
@@ -333,6 +315,39 @@ impl Machine<'_> {
             for message in sealed {
                 let session = session_of(&message);
                 self.send(machine, Message::Sealed(message), Sent::Sealed(session)).await;
+            }
+        }
+    }
+
+    /// Hands over what was received, and collects everything that is to be kept and sent, receipts
+    /// included, so that it is on disk at once.
+    ///
+    /// A message is with its recipient before it counts as received: whatever crashes in between
+    /// brings it again, and a mailbox takes an id once.
+    async fn what_is_wanted(&mut self, machine: PublicKey) -> Result<Wanted, NotHere> {
+        let mut wanted = Wanted::default();
+        loop {
+            let Some(line) = self.lines.get_mut(&machine) else { return Ok(wanted) };
+            let effects = line.courier.effects(&self.seals, wall_ms());
+            if effects.is_empty() {
+                return Ok(wanted);
+            }
+            for effect in effects {
+                let change = match effect {
+                    Effect::Send(message) => {
+                        wanted.sealed.push(message);
+                        continue;
+                    }
+                    Effect::Keep(change) => change,
+                };
+                if let Change::Received { body, .. } = &change {
+                    let answer = self.take_envelope(machine, body, Came::Sealed).await?;
+                    if let (Some(answer), Some(line)) = (answer, self.lines.get_mut(&machine)) {
+                        // Without room for it the sender hears nothing, as when it is lost.
+                        let _ = line.courier.take(answer.envelope);
+                    }
+                }
+                wanted.changes.push(change);
             }
         }
     }
@@ -400,6 +415,13 @@ impl Machine<'_> {
         self.give_up(note, why);
         self.inject(&transport_error(&note.from, new_id(), id, reason)).await;
     }
+}
+
+/// What a courier wants done, in this order.
+#[derive(Default)]
+struct Wanted {
+    changes: Vec<Change>,
+    sealed: Vec<Vec<u8>>,
 }
 
 type Notes = std::collections::BTreeMap<u64, Note>;
