@@ -4,7 +4,7 @@ use std::{os::unix::fs::PermissionsExt, path::Path};
 
 use serde::Serialize;
 
-use super::{Asking, harnesses::about};
+use super::{Asking, harnesses::about, remote::relay_line};
 use crate::{
     api,
     client::Client,
@@ -123,6 +123,9 @@ impl Asking<'_> {
             );
         }
         look_at_mesh(&status, findings);
+        if let Some(relay) = &status.relay {
+            look_at_relay(relay, findings);
+        }
         look_at_agents(&status, findings);
         for harness in self.ask_harnesses(client).await?.harnesses {
             look_at_harness(&harness, &status, findings);
@@ -130,6 +133,24 @@ impl Asking<'_> {
         look_at_components(&client.get("/v1/components").await?, findings);
         look_at_policies(&client.get("/v1/policies").await?, findings);
         Ok(())
+    }
+}
+
+fn look_at_relay(relay: &api::Relay, findings: &mut Findings) {
+    let found = relay_line(relay);
+    let (health, hint) = match (relay.state.as_str(), relay.transport.as_deref()) {
+        ("connected", Some("legacy")) => {
+            (Health::Note, Some("a relay of this project seals: see docs/self-hosting.md"))
+        }
+        ("connected", _) => (Health::Ok, None),
+        ("off", _) => (Health::Note, Some("`rp-host mesh --help` says how machines get together")),
+        ("stopped", _) => (Health::Note, Some("`rp-host relay start` connects")),
+        ("connecting", _) => (Health::Note, None),
+        _ => (Health::Wrong, Some("attempts go on; `rp-host relay url` names another relay")),
+    };
+    findings.add(health, "relay", found, hint);
+    for warning in &relay.warnings {
+        findings.add(Health::Note, "relay", warning, None);
     }
 }
 
