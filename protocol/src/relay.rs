@@ -34,6 +34,8 @@
 //! 6. At a [`Frame::Drain`] leaves after the given time, which is another one for each client, and
 //!    connects again. At a [`Frame::Close`] waits at least the given time.
 //! 7. Tells its owner about a [`Frame::Clone`].
+//! 8. At a [`Frame::Membership`] asks for the memberships it follows, but not more than once in two
+//!    seconds.
 //!
 //! # What the relay does
 //! 1. Ends a connection that is not logged in within [`login::LOGIN_DEADLINE_MS`].
@@ -48,11 +50,13 @@
 //!    that is on its way is a [`CloseCode::ProtocolError`].
 //! 4. Keeps the order of the messages from one sender to one recipient, but for large ones.
 //! 5. At each [`Frame::Watch`] forgets the former watches and sends one [`Frame::Presence`] for each
-//!    key, then one at every change. A key that this client may not know about is `Offline`.
+//!    key, then one at every change. A key that this client may not know about is `Offline`; when a
+//!    membership changes that, so does the presence.
 //! 6. Shows rooms to clients of the old wire as if each were a connection of its own: announced at
 //!    the first [`Frame::Room`], described anew at a later one, ended with [`Frame::RoomClose`] or the
 //!    connection.
-//! 7. Ends every connection with a [`Frame::Close`] when it can, and gives its code to the transport
+//! 7. Says [`Frame::Membership`] to the machines that a publication lists, or the one before it did.
+//! 8. Ends every connection with a [`Frame::Close`] when it can, and gives its code to the transport
 //!    as well ([`CloseCode`]).
 //!
 //! # Between this wire and the old one

@@ -104,6 +104,7 @@ mod bytes {
             ),
             (Frame::RoomClose { room: "r" }, "14 80000002 01 72".to_owned()),
             (Frame::Watch(vec![key(0xbb)]), format!("16 80000020 {bob}")),
+            (Frame::Membership, "17 80000000".to_owned()),
             (
                 Frame::Presence { peer: key(0xbb), presence: Presence::Legacy, since_ms: 2 },
                 format!("19 80000022 {bob} 02 02"),

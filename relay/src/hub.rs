@@ -1,10 +1,11 @@
 //! What all connections share.
 
+use std::collections::HashSet;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use rp_protocol::key::PublicKey;
-use rp_protocol::membership::{PublishError, Published, SignedMembership};
+use rp_protocol::membership::{Membership, PublishError, Published, SignedMembership};
 use rp_protocol::relay::legacy::{Hello, MetaPatch, RoomMeta};
 use rp_protocol::relay::{Frame, Presence, RelayName};
 use tokio_util::sync::CancellationToken;
@@ -118,12 +119,13 @@ impl Hub {
     ) -> Result<ConnectionId, Refused> {
         let now = unix_ms();
         self.change(|registry| {
-            let before = self.presence(registry, &key);
+            let hosts = self.hosts();
+            let before = presence(registry, &hosts, &key);
             match registry.register(key, room, meta, recipient, now) {
                 Err(refused) => (Err(refused), Vec::new()),
                 Ok(registered) => {
                     self.count_online(&registered.edge, &registered.pushes);
-                    self.tell_hosts(registry, &key, before);
+                    tell_hosts(registry, &hosts, &key, before);
                     (Ok(registered.id), registered.pushes)
                 }
             }
@@ -152,9 +154,10 @@ impl Hub {
     pub fn unregister(&self, key: &PublicKey, room: &str, id: ConnectionId) {
         let now = unix_ms();
         self.change(|registry| {
-            let before = self.presence(registry, key);
+            let hosts = self.hosts();
+            let before = presence(registry, &hosts, key);
             let pushes = registry.unregister(key, room, id, now);
-            self.tell_hosts(registry, key, before);
+            tell_hosts(registry, &hosts, key, before);
             ((), pushes)
         });
     }
@@ -170,72 +173,56 @@ impl Hub {
 
     /// A host that has proven its key; returns others with that key.
     pub fn add_host(&self, host: &Arc<Host>) -> Vec<Arc<Host>> {
-        let registry = self.registry();
-        let before = self.presence(&registry, &host.key);
-        let others = self.hosts_mut().add(host);
-        self.tell_hosts(&registry, &host.key, before);
+        let (registry, mut hosts) = (self.registry(), self.hosts_mut());
+        let before = presence(&registry, &hosts, &host.key);
+        let others = hosts.add(host);
+        tell_hosts(&registry, &hosts, &host.key, before);
         others
     }
 
     /// A host is gone.
     pub fn remove_host(&self, host: &Arc<Host>) {
-        let registry = self.registry();
-        let before = self.presence(&registry, &host.key);
-        self.hosts_mut().remove(host, unix_ms());
-        self.tell_hosts(&registry, &host.key, before);
+        let (registry, mut hosts) = (self.registry(), self.hosts_mut());
+        let before = presence(&registry, &hosts, &host.key);
+        hosts.remove(host, unix_ms());
+        tell_hosts(&registry, &hosts, &host.key, before);
     }
 
-    /// From now on a host watches these machines, and is told how each is connected.
-    pub fn watch(&self, host: &Arc<Host>, watched: &[PublicKey]) {
-        let registry = self.registry();
+    /// From now on a machine watches these, as far as memberships allow, and is told how each is
+    /// connected. Those it may not watch are offline to it.
+    pub fn watch(&self, watcher: &PublicKey, machines: &[PublicKey]) {
+        self.hosts_mut().wish(watcher, machines);
+        self.look_again(watcher);
+    }
+
+    /// A membership may have changed whom a machine may watch.
+    fn look_again(&self, watcher: &PublicKey) {
+        let Some((wished, look)) = self.hosts_mut().look(watcher) else { return };
+        // Storage that fails allows nothing.
+        let may =
+            |peer: &&PublicKey| self.memberships.list_together(watcher, peer).unwrap_or(false);
+        let allowed: Vec<PublicKey> = wished.iter().filter(may).copied().collect();
         // Nothing changes between the answer and the news after it.
-        self.hosts_mut().watch(&host.key, watched, watched.len());
-        for peer in watched {
-            let presence = self.presence(&registry, peer);
-            host.say(&self.presence_frame(&registry, peer, presence));
+        let (registry, mut hosts) = (self.registry(), self.hosts_mut());
+        if !hosts.watch(watcher, &allowed, look) {
+            return;
         }
-    }
-
-    /// How a machine is connected, as hosts see it.
-    fn presence(&self, registry: &Registry<Recipient>, key: &PublicKey) -> Presence {
-        if self.hosts().newest(key).is_some() {
-            Presence::Online
-        } else if registry.connections_of(key).any(Recipient::is_legacy) {
-            Presence::Legacy
-        } else {
-            Presence::Offline
+        let allowed: HashSet<&PublicKey> = allowed.iter().collect();
+        for peer in wished.iter() {
+            let frame = if allowed.contains(peer) {
+                presence_frame(&registry, &hosts, peer)
+            } else {
+                Frame::Presence { peer: *peer, presence: Presence::Offline, since_ms: 0 }
+            };
+            for host in hosts.of(watcher) {
+                host.say(&frame);
+            }
         }
     }
 
     /// When a machine that is offline went, in milliseconds since 1970; 0 when nobody knows.
     pub fn offline_since(&self, registry: &Registry<Recipient>, key: &PublicKey) -> u64 {
-        registry.offline_since(key).max(self.hosts().offline_since(key)).unwrap_or(0)
-    }
-
-    fn presence_frame(
-        &self,
-        registry: &Registry<Recipient>,
-        peer: &PublicKey,
-        presence: Presence,
-    ) -> Frame<'static> {
-        let since_ms = match presence {
-            Presence::Offline => self.offline_since(registry, peer),
-            Presence::Online => self.hosts().newest(peer).map_or(0, |host| host.since_ms),
-            Presence::Legacy => 0,
-        };
-        Frame::Presence { peer: *peer, presence, since_ms }
-    }
-
-    fn tell_hosts(&self, registry: &Registry<Recipient>, key: &PublicKey, before: Presence) {
-        let now = self.presence(registry, key);
-        if now == before {
-            return;
-        }
-        let watchers: Vec<Arc<Host>> = self.hosts().watchers(key).cloned().collect();
-        let frame = self.presence_frame(registry, key, now);
-        for watcher in watchers {
-            watcher.say(&frame);
-        }
+        offline_since(registry, &self.hosts(), key)
     }
 
     /// See [`Registry::subscribe_presence`].
@@ -280,7 +267,18 @@ impl Hub {
         if owners >= self.limits.owners && is_new() {
             return Err(Unpublished::TooManyOwners);
         }
-        self.memberships.publish(publication, unix_ms()).await.map_err(Unpublished::Refused)
+        let before = self.memberships.read(owner).ok().flatten();
+        let before = before.and_then(|stored| Membership::parse(&stored.blob).ok());
+        let members = before.iter().chain([publication.membership()]).flat_map(|of| &of.members);
+        let members: HashSet<PublicKey> = members.map(|member| member.key).collect();
+        let published = self.memberships.publish(publication, unix_ms()).await;
+        for machine in &members {
+            self.look_again(machine);
+            for host in self.hosts().of(machine) {
+                host.say(&Frame::Membership);
+            }
+        }
+        published.map_err(Unpublished::Refused)
     }
 
     /// Whether a publication can be looked at now.
@@ -299,6 +297,47 @@ impl Hub {
             queued_bytes: count(self.budget.used()),
             owners: self.memberships.owners().unwrap_or(0),
         }
+    }
+}
+
+/// How a machine is connected, as hosts see it.
+fn presence(registry: &Registry<Recipient>, hosts: &Hosts, key: &PublicKey) -> Presence {
+    if hosts.newest(key).is_some() {
+        Presence::Online
+    } else if registry.connections_of(key).any(Recipient::is_legacy) {
+        Presence::Legacy
+    } else {
+        Presence::Offline
+    }
+}
+
+fn offline_since(registry: &Registry<Recipient>, hosts: &Hosts, key: &PublicKey) -> u64 {
+    registry.offline_since(key).max(hosts.offline_since(key)).unwrap_or(0)
+}
+
+fn presence_frame(
+    registry: &Registry<Recipient>,
+    hosts: &Hosts,
+    peer: &PublicKey,
+) -> Frame<'static> {
+    let presence = presence(registry, hosts, peer);
+    let since_ms = match presence {
+        Presence::Offline => offline_since(registry, hosts, peer),
+        Presence::Online => hosts.newest(peer).map_or(0, |host| host.since_ms),
+        Presence::Legacy => 0,
+    };
+    Frame::Presence { peer: *peer, presence, since_ms }
+}
+
+/// Tells who watches a machine how it is connected now, if that is not as before. Said while nobody
+/// else can change it, so that everybody hears of changes in their order.
+fn tell_hosts(registry: &Registry<Recipient>, hosts: &Hosts, key: &PublicKey, before: Presence) {
+    if presence(registry, hosts, key) == before {
+        return;
+    }
+    let frame = presence_frame(registry, hosts, key);
+    for watcher in hosts.watchers(key) {
+        watcher.say(&frame);
     }
 }
 

@@ -118,6 +118,7 @@ pub struct Link {
     state: watch::Receiver<State>,
     peers: watch::Receiver<BTreeMap<PublicKey, Peer>>,
     clone_seen: watch::Receiver<Option<CloneSeen>>,
+    publications: watch::Receiver<u64>,
 }
 
 impl Link {
@@ -141,11 +142,13 @@ impl Link {
         let (state_sender, state) = watch::channel(State::Stopped);
         let (peers_sender, peers) = watch::channel(BTreeMap::new());
         let (clone_sender, clone_seen) = watch::channel(None);
+        let (publications_sender, publications) = watch::channel(0);
         let host = Host {
             deliveries,
             space: Arc::new(Semaphore::new(MAX_DELIVERED_KIB)),
             peers: peers_sender,
             clone_seen: clone_sender,
+            publications: publications_sender,
         };
         let mut instance = [0; 16];
         // Without randomness the instance is the same as other hosts', so no clone would be told.
@@ -164,7 +167,7 @@ impl Link {
             runner.run().await;
             network.abort();
         });
-        (Link { commands, state, peers, clone_seen }, deliveries_receiver)
+        (Link { commands, state, peers, clone_seen, publications }, deliveries_receiver)
     }
 
     /// How the link is connected, and every change of it.
@@ -184,6 +187,12 @@ impl Link {
     #[must_use]
     pub fn clone_seen(&self) -> watch::Receiver<Option<CloneSeen>> {
         self.clone_seen.clone()
+    }
+
+    /// How often a relay said that a membership which lists this machine, or did, has changed.
+    #[must_use]
+    pub fn publications(&self) -> watch::Receiver<u64> {
+        self.publications.clone()
     }
 
     /// Sends a message. Without a connection, and when it ends before the final answer, that is
@@ -302,6 +311,7 @@ pub(crate) struct Host {
     space: Arc<Semaphore>,
     pub(crate) peers: watch::Sender<BTreeMap<PublicKey, Peer>>,
     pub(crate) clone_seen: watch::Sender<Option<CloneSeen>>,
+    pub(crate) publications: watch::Sender<u64>,
 }
 
 impl Host {

@@ -144,6 +144,7 @@ pub(crate) enum Incoming {
     },
     Presence(PublicKey, Peer),
     Clone(CloneSeen),
+    Membership,
     Ping([u8; 8]),
     Pong,
     Drain {
@@ -171,6 +172,7 @@ impl Incoming {
             Frame::Clone { instance, since_ms } => {
                 Incoming::Clone(CloneSeen { instance: *instance, since_ms: *since_ms })
             }
+            Frame::Membership => Incoming::Membership,
             Frame::Ping(bytes) => Incoming::Ping(*bytes),
             Frame::Pong(_) => Incoming::Pong,
             Frame::Drain { reconnect_after_ms } => {

@@ -162,6 +162,9 @@ impl Session<'_> {
                 tracing::warn!("another live host has this machine's key");
                 self.host.clone_seen.send_replace(Some(clone));
             }
+            Incoming::Membership => {
+                self.host.publications.send_modify(|count| *count = count.wrapping_add(1));
+            }
             Incoming::Ping(bytes) => self.send(Frame::Pong(bytes).to_bytes()).await?,
             Incoming::Pong => {}
             Incoming::Drain { reconnect_after_ms } => {

@@ -30,7 +30,7 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 const SHORTEST_SLEEP: Duration = Duration::from_millis(250);
 /// Most envelopes that are taken, of agents or of the relay, before anything else is looked at.
 const MAX_TAKEN: usize = 64;
-/// How often at most the owners are asked because something does not fit.
+/// How often at most the owners are asked before their time.
 const HURRY_INTERVAL_MS: u64 = 2_000;
 /// The person's name on the mesh.
 const PERSON: &str = "person";
@@ -76,7 +76,7 @@ pub(crate) struct Machine<'a> {
     pub(crate) is_off: bool,
     /// What is kept of a machine could not be read; until then it is not tried again.
     pub(crate) missing_until_ms: Option<u64>,
-    hurried_ms: Option<u64>,
+    hurries_ms: Option<u64>,
     siblings_warned: bool,
     began: Instant,
 }
@@ -131,7 +131,7 @@ impl<'a> Machine<'a> {
             begin_anew: false,
             is_off,
             missing_until_ms: None,
-            hurried_ms: None,
+            hurries_ms: None,
             siblings_warned: false,
             began: Instant::now(),
         })
@@ -142,6 +142,7 @@ impl<'a> Machine<'a> {
         let mut state = self.link.state();
         let mut peers = self.link.peers();
         let mut clone_seen = self.link.clone_seen();
+        let mut publications = self.link.publications();
         let mut deliveries = Vec::with_capacity(MAX_TAKEN);
         self.renew_topology().await;
         loop {
@@ -175,6 +176,10 @@ impl<'a> Machine<'a> {
                 Ok(()) = clone_seen.changed() => {
                     drop(clone_seen.borrow_and_update());
                     self.warn_siblings_of_the_clone();
+                }
+                Ok(()) = publications.changed() => {
+                    publications.mark_unchanged();
+                    self.hurry();
                 }
                 event = task.events.recv() => {
                     if let Some(end) = self.on_event(event).await {
@@ -357,13 +362,16 @@ impl<'a> Machine<'a> {
         first.clamp(SHORTEST_SLEEP, LONGEST_SLEEP)
     }
 
-    /// Asks soon what the owners say now, because something does not fit with what is known.
+    /// Asks soon what the owners say now: the relay says that it has changed, or something does not
+    /// fit with what is known.
     pub(crate) fn hurry(&mut self) {
         let now_ms = self.now_ms();
-        if self.hurried_ms.is_none_or(|at_ms| now_ms >= at_ms + HURRY_INTERVAL_MS) {
-            self.hurried_ms = Some(now_ms);
-            self.follower.hurry(now_ms);
+        if self.hurries_ms.is_some_and(|at_ms| at_ms > now_ms) {
+            return;
         }
+        let at_ms = self.hurries_ms.map_or(0, |at_ms| at_ms + HURRY_INTERVAL_MS).max(now_ms);
+        self.hurries_ms = Some(at_ms);
+        self.follower.hurry(at_ms);
     }
 
     /// The owner reads it where their other machines are: here one of two may be a thief's.

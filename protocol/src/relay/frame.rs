@@ -70,6 +70,9 @@ pub enum Frame<'a> {
     },
     /// 0x16, client: from now on watches these machines, and no others.
     Watch(Vec<PublicKey>),
+    /// 0x17, relay, may be skipped: an owner has published a membership that lists this machine, or
+    /// the one before did. Whose it is the machine finds out by asking for those it follows.
+    Membership,
     /// 0x19, relay, may be skipped: how a watched machine is connected.
     Presence {
         /// The machine.
@@ -176,6 +179,7 @@ impl<'a> Frame<'a> {
             Frame::Room { .. } => 0x12,
             Frame::RoomClose { .. } => 0x14,
             Frame::Watch(_) => 0x16,
+            Frame::Membership => 0x17,
             Frame::Presence { .. } => 0x19,
             Frame::Send { .. } => 0x1a,
             Frame::Deliver { .. } => 0x1c,
@@ -204,6 +208,7 @@ impl<'a> Frame<'a> {
             }
             Frame::RoomClose { room } => write_text(out, room),
             Frame::Watch(keys) => keys.iter().for_each(|key| out.extend_from_slice(key.as_bytes())),
+            Frame::Membership => {}
             Frame::Presence { peer, presence, since_ms } => {
                 out.extend_from_slice(peer.as_bytes());
                 write_number(out, presence.number());
@@ -250,6 +255,7 @@ impl<'a> Frame<'a> {
             },
             0x14 => Frame::RoomClose { room: fields.text("room", MAX_ROOM_BYTES)? },
             0x16 => Frame::Watch(read_keys(fields)?),
+            0x17 => Frame::Membership,
             0x19 => Frame::Presence {
                 peer: fields.key("peer")?,
                 presence: Presence::read(fields)?,

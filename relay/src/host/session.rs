@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use rp_protocol::key::PublicKey;
 use rp_protocol::relay::legacy::{MetaPatch, Patch, RelayedEnvelope, RoomMeta};
 use rp_protocol::relay::{
-    Answer, CloseCode, Content, Frame, MAX_BODY_BYTES, MAX_WATCHES, MessageId, NotStarted,
-    Presence, Refusal, RoomDescription,
+    Answer, CloseCode, Content, Frame, MAX_BODY_BYTES, MAX_WATCHES, MessageId, NotStarted, Refusal,
+    RoomDescription,
 };
 
 use super::{BUSY_MS, Handover, Host};
@@ -245,14 +245,7 @@ impl HostSession {
         if keys.len() > bound {
             return Err(Broken(CloseCode::TooMuch, "too many watches"));
         }
-        let may: Vec<PublicKey> =
-            keys.iter().copied().filter(|key| self.may_write_to(key)).collect();
-        self.hub.watch(&self.host, &may);
-        let unknown = keys.iter().filter(|key| !may.contains(key));
-        for peer in unknown {
-            let presence = Presence::Offline;
-            self.host.say(&Frame::Presence { peer: *peer, presence, since_ms: 0 });
-        }
+        self.hub.watch(&self.host.key, keys);
         Ok(())
     }
 }

@@ -462,6 +462,23 @@ async fn a_host_sees_how_other_machines_are_connected() {
     one.expect_silence().await;
 }
 
+#[tokio::test]
+async fn what_an_owner_publishes_shows_at_once_in_what_a_host_watches() {
+    let relay = start().await;
+    let mut one = HostClient::connect(&relay, 1, true).await;
+    let two = HostClient::connect(&relay, 2, false).await;
+    assert_eq!(one.watch(&[2]).await, [Presence::Offline]);
+    publish(&relay, 9, 1, &[1, 2]).await;
+    one.expect_presence(2, Presence::Online).await;
+    one.expect(Frame::Membership).await;
+    publish(&relay, 9, 2, &[1]).await;
+    one.expect_presence(2, Presence::Offline).await;
+    one.expect(Frame::Membership).await;
+    drop(two);
+    let _two = HostClient::connect(&relay, 2, false).await;
+    one.expect_silence().await;
+}
+
 fn open<'a>(room: &'a str, description: RoomDescription<'a>) -> Frame<'a> {
     Frame::Room { room, description }
 }
