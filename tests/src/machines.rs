@@ -29,9 +29,12 @@ pub async fn pair(relay: &Relay) -> Result<(Host, Host)> {
 }
 
 /// Makes an owner on one machine, which is `lab` from then on, and has another one join as `desk`.
+/// In the end each knows who is on the other.
 pub async fn found(lab: &Host, desk: &Host) -> Result<()> {
     lab.run_json(&["mesh", "create", "--name", "lab"]).await?;
-    join(lab, desk, "desk").await
+    join(lab, desk, "desk").await?;
+    knows(lab, "desk:person").await?;
+    knows(desk, "lab:person").await
 }
 
 /// Lets `joiner` join the mesh of `inviter`, where it sees the same words.
