@@ -264,6 +264,7 @@ impl Courier {
     /// The other host is not connected, or this host is not.
     pub fn on_offline(&mut self) {
         self.is_online = false;
+        self.channel.give_up_handshake();
     }
 
     /// The relay's final answer to something that was sent, sealed in this session
@@ -284,8 +285,14 @@ impl Courier {
                     | Refusal::ClearRefused
                     | Refusal::TooLarge,
                 ),
-                _,
-            ) => self.is_online = false,
+                session,
+            ) => {
+                self.is_online = false;
+                // What has no session is a step of a handshake.
+                if session.is_none() {
+                    self.channel.give_up_handshake();
+                }
+            }
             // What became of the message, its confirmation or the time decides.
             _ => {}
         }

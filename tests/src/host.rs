@@ -3,7 +3,7 @@
 use std::{
     ffi::OsStr,
     fs::{self, File},
-    os::unix::fs::DirBuilderExt,
+    os::unix::fs::{DirBuilderExt, PermissionsExt},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -11,14 +11,14 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use http_body_util::{BodyExt, Full};
-use hyper::{Method, Request, body::Bytes};
+use hyper::{Request, body::Bytes};
 use hyper_util::rt::TokioIo;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::net::UnixStream;
 
-use crate::{PATIENCE, target};
+use crate::{PATIENCE, control::Control, network, target};
 
 /// A daemon with a state root that vanishes with it. Dropping it ends the daemon and whatever
 /// the daemon started.
@@ -26,6 +26,7 @@ pub struct Host {
     program: PathBuf,
     folder: TempDir,
     environment: Vec<(String, String)>,
+    namespace: Option<String>,
     daemon: Option<Child>,
 }
 
@@ -70,7 +71,7 @@ impl Host {
         // symbolic links, because processes are recognised by their folder.
         let folder =
             tempfile::Builder::new().prefix("rp-").tempdir_in(fs::canonicalize("/tmp")?)?;
-        Ok(Self { program, folder, environment, daemon: None })
+        Ok(Self { program, folder, environment, namespace: None, daemon: None })
     }
 
     /// Every state root compiles the components that ship before its first daemon is ready. For the
@@ -91,6 +92,21 @@ impl Host {
         Ok(())
     }
 
+    /// Has the program run in a network namespace from now on.
+    #[must_use]
+    pub fn inside(mut self, namespace: &str) -> Self {
+        self.namespace = Some(namespace.to_owned());
+        self
+    }
+
+    /// A state root without a daemon, with a copy of all files of this one, as a machine has that
+    /// was copied disk and all.
+    pub fn copied(&self) -> Result<Self> {
+        let copy = Self::stopped(self.environment.clone())?;
+        copy_files(&self.root(), &copy.root())?;
+        Ok(copy)
+    }
+
     /// A daemon that is ready, with these variables in its environment.
     pub async fn start(environment: Vec<(String, String)>) -> Result<Self> {
         let mut host = Self::stopped(environment)?;
@@ -103,11 +119,15 @@ impl Host {
         ensure!(self.daemon.is_none(), "the daemon runs already");
         self.bring_compiled_components()?;
         let log = File::create(self.log())?;
-        let mut command = Command::new(&self.program);
+        let mut command = self.command();
         command.arg("serve").current_dir(self.folder.path()).envs(self.variables());
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         self.daemon = Some(command.spawn().context("start rp-host")?);
         self.until_ready().await
+    }
+
+    fn command(&self) -> Command {
+        network::command(self.namespace.as_deref(), &self.program)
     }
 
     /// A foreign process tells nobody that it is ready, so this asks again and again.
@@ -155,6 +175,11 @@ impl Host {
         self.root().join("host/host.sock")
     }
 
+    /// The control API, for whoever must not hold the host.
+    pub fn api(&self) -> Control {
+        Control { socket: self.control() }
+    }
+
     /// A new folder for an agent to work in.
     pub fn agent_folder(&self, name: &str) -> Result<PathBuf> {
         let folder = self.folder.path().join("agents").join(name);
@@ -172,7 +197,7 @@ impl Host {
     /// # Errors
     /// When it does not end within [`PATIENCE`].
     pub async fn run<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Result<Output> {
-        let mut command = tokio::process::Command::new(&self.program);
+        let mut command = tokio::process::Command::from(self.command());
         command.args(arguments).envs(self.variables()).current_dir(self.folder.path());
         command.stdin(Stdio::null()).kill_on_drop(true);
         let output = tokio::time::timeout(PATIENCE, command.output()).await;
@@ -202,7 +227,7 @@ impl Host {
 
     /// Asks the control API.
     pub async fn get(&self, path: &str) -> Result<Value> {
-        self.call(Method::GET, path, Bytes::new()).await
+        self.api().get(path).await
     }
 
     /// Asks the control API again and again, until what it answers is as wanted.
@@ -228,7 +253,7 @@ impl Host {
 
     /// Tells the control API.
     pub async fn post(&self, path: &str, body: &Value) -> Result<Value> {
-        self.call(Method::POST, path, body.to_string().into()).await
+        self.api().post(path, body).await
     }
 
     /// The status of an answer of the control API to whoever has this token.
@@ -288,24 +313,6 @@ impl Host {
         }
     }
 
-    async fn call(&self, method: Method, path: &str, body: Bytes) -> Result<Value> {
-        let call = async {
-            let stream = UnixStream::connect(self.control()).await?;
-            let (mut sender, connection) =
-                hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-            let connection = tokio::spawn(connection);
-            let request = Request::builder().method(method).uri(path).header("host", "localhost");
-            let request = request.header("content-type", "application/json");
-            let response = sender.send_request(request.body(Full::new(body))?).await?;
-            let status = response.status();
-            let text = response.into_body().collect().await?.to_bytes();
-            connection.abort();
-            ensure!(status.is_success(), "{path}: {status}: {}", String::from_utf8_lossy(&text));
-            Ok(if text.is_empty() { Value::Null } else { serde_json::from_slice(&text)? })
-        };
-        tokio::time::timeout(PATIENCE, call).await.context("the control API does not answer")?
-    }
-
     /// Ends the daemon without a warning. What it started goes on.
     pub fn kill(&mut self) -> Result<()> {
         let mut daemon = self.daemon.take().context("no daemon runs")?;
@@ -339,6 +346,22 @@ impl Drop for Host {
             signal(pid, Signal::KILL);
         }
     }
+}
+
+/// Copies files and folders; what is neither, such as a socket, is left out.
+fn copy_files(from: &Path, to: &Path) -> Result<()> {
+    let mode = fs::metadata(from)?.permissions().mode();
+    fs::DirBuilder::new().recursive(true).mode(mode).create(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
+            copy_files(&entry.path(), &to.join(entry.file_name()))?;
+        } else if kind.is_file() {
+            fs::copy(entry.path(), to.join(entry.file_name()))?;
+        }
+    }
+    Ok(())
 }
 
 fn wait_or_kill(daemon: &mut Child) {

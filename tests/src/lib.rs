@@ -3,16 +3,23 @@
 //!
 //! Every test has its own temporary folders and its own ports, and leaves no process behind.
 
+pub mod control;
+pub mod forwarder;
 pub mod home;
 pub mod host;
 pub mod install;
+pub mod load;
+pub mod machines;
 pub mod model;
+pub mod network;
+pub mod old_machine;
 pub mod pi;
 pub mod project;
 pub mod relay;
 pub mod script;
 pub mod target;
 pub mod terminal;
+pub mod traces;
 pub mod wire;
 
 use std::time::Duration;

@@ -1,8 +1,10 @@
-//! The real `rp-relay`, run as a program on a free port.
+//! The real `rp-relay`, run as a program.
 
 use std::{
     io::{BufRead, BufReader},
-    process::{Child, Command, Stdio},
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    process::{Child, Stdio},
     sync::mpsc,
 };
 
@@ -10,12 +12,33 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{PATIENCE, target};
+use crate::{PATIENCE, network, target};
+
+/// How a relay is to run. By default it is plain HTTP on a free port of loopback.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// It speaks TLS and QUIC, with a certificate that it makes for itself.
+    pub encrypted: bool,
+    /// Where it listens; on port 0 it takes a free one and keeps it.
+    pub listen: SocketAddr,
+    /// Host and port by which machines know it, where that is not the address itself.
+    pub name: Option<String>,
+    /// The network namespace that it runs in.
+    pub namespace: Option<String>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        let listen = (Ipv4Addr::LOCALHOST, 0).into();
+        Options { encrypted: false, listen, name: None, namespace: None }
+    }
+}
 
 /// A relay; dropping it ends it.
 pub struct Relay {
     folder: TempDir,
-    port: u16,
+    options: Options,
+    fingerprint: Option<String>,
     process: Option<Child>,
 }
 
@@ -25,8 +48,16 @@ impl Relay {
     /// # Errors
     /// When it does not start.
     pub fn start() -> Result<Self> {
+        Self::start_as(Options::default())
+    }
+
+    /// As [`Relay::start`], but otherwise.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn start_as(options: Options) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("rp-relay-").tempdir()?;
-        let mut relay = Relay { folder, port: 0, process: None };
+        let mut relay = Relay { folder, options, fingerprint: None, process: None };
         relay.start_again()?;
         Ok(relay)
     }
@@ -36,10 +67,18 @@ impl Relay {
     /// # Errors
     /// When it does not start.
     pub fn start_again(&mut self) -> Result<()> {
+        let Options { encrypted, listen, name, namespace } = &self.options;
         let program = target::program("rp-relay", "RP_RELAY_BIN")?;
-        let mut command = Command::new(program);
+        let mut command = network::command(namespace.as_deref(), &program);
         command.current_dir(self.folder.path()).env_clear();
-        command.args(["--listen", "127.0.0.1", "--port", &self.port.to_string()]);
+        command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.args(["--listen", &listen.ip().to_string(), "--port", &listen.port().to_string()]);
+        if *encrypted {
+            command.arg("--self-signed");
+        }
+        if let Some(name) = name {
+            command.args(["--name", name]);
+        }
         command.args(["--log-format", "json"]).stdin(Stdio::null()).stdout(Stdio::null());
         let mut process = command.stderr(Stdio::piped()).spawn().context("start rp-relay")?;
         let output = process.stderr.take().context("no standard error")?;
@@ -50,23 +89,67 @@ impl Relay {
             for line in BufReader::new(output).lines().map_while(Result::ok) {
                 let line: Value = serde_json::from_str(&line).unwrap_or_default();
                 let field = |name: &str| line.get("fields")?.get(name)?.as_str();
-                if field("message") == Some("listening")
-                    && let Some(address) = field("address")
-                {
-                    let _ = tell.send(address.to_owned());
+                for name in ["address", "fingerprint"] {
+                    if let Some(value) = field(name) {
+                        let _ = tell.send((name, value.to_owned()));
+                    }
                 }
             }
         });
-        let address = told.recv_timeout(PATIENCE).context("the relay does not listen")?;
-        let (_, port) = address.rsplit_once(':').context("an address has a port")?;
-        self.port = port.parse()?;
+        let says = |wanted: &str| -> Result<String> {
+            loop {
+                let (name, value) = told.recv_timeout(PATIENCE).context("it does not listen")?;
+                if name == wanted {
+                    return Ok(value);
+                }
+            }
+        };
+        self.options.listen = says("address")?.parse()?;
+        if self.options.encrypted {
+            self.fingerprint = Some(says("fingerprint")?);
+        }
         Ok(())
     }
 
-    /// Its URL.
+    /// Its URL, by the name that machines know.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        let Options { encrypted, listen, name, .. } = &self.options;
+        let scheme = if *encrypted { "https" } else { "http" };
+        format!("{scheme}://{}", name.clone().unwrap_or_else(|| listen.to_string()))
+    }
+
+    /// What a machine needs in its environment to find it, and to know its certificate.
+    #[must_use]
+    pub fn variables(&self) -> Vec<(String, String)> {
+        let url = ("REMOTE_PI_RELAY".to_owned(), self.url());
+        let certificate = self.fingerprint.clone();
+        let certificate = certificate.map(|shown| ("RP_HOST_RELAY_CERTIFICATE".to_owned(), shown));
+        [url].into_iter().chain(certificate).collect()
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.options.listen
+    }
+
+    /// The folder of the memberships that owners have published.
+    #[must_use]
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// Everything it keeps.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Its process, while it runs.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.process.as_ref().map(Child::id)
     }
 
     /// Ends it without a warning.

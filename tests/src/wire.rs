@@ -186,7 +186,7 @@ impl Peer {
     }
 
     /// The first envelope that fits. Others are kept for later, in their order.
-    async fn next_where(&mut self, fits: impl Fn(&Value) -> bool) -> Result<Value> {
+    pub async fn next_where(&mut self, fits: impl Fn(&Value) -> bool) -> Result<Value> {
         if let Some(at) = self.waiting.iter().position(&fits) {
             return Ok(self.waiting.remove(at));
         }

@@ -1,11 +1,15 @@
 //! The door: what the rest of the program can ask.
 
+use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rp_link::{DEFAULT_RELAY, Fingerprint, NotARelayUrl, Relay, RelayUrl, Source, Trust};
 use rp_mesh::{Mailboxes, Mesh};
+use rp_protocol::key::PublicKey;
+use rp_protocol::membership::Followed;
+use rp_protocol::remote::{Identity, assign_aliases, choose_nickname};
 use rp_store::{Database, StoreError};
 use rp_vault::{Keyring, Place, Vault, VaultError};
 use tokio::sync::{mpsc, watch};
@@ -125,6 +129,22 @@ impl Shared {
         Ok(OwnKey { key: own.key, in_file })
     }
 
+    /// What the machines of this one's owners were called last, this one among them: which one it is
+    /// turns out with its key. Nothing where that cannot be read, which is said later.
+    fn names_kept(&self) -> HashSet<String> {
+        let pairings = self.pairings.read().unwrap_or_default();
+        let kept = self.memberships.read().unwrap_or_default();
+        let is_paired = |one: &&Followed| pairings.iter().any(|pairing| pairing.owner == one.owner);
+        let memberships = kept.iter().filter(is_paired).filter_map(|one| one.membership.as_ref());
+        let mut nicknames: BTreeMap<PublicKey, Vec<&str>> = BTreeMap::new();
+        for member in memberships.flat_map(|signed| &signed.membership().members) {
+            nicknames.entry(member.key).or_default().extend(member.nickname.as_deref());
+        }
+        let identity =
+            |(key, names)| Identity { key, nickname: choose_nickname(names).map(str::to_owned) };
+        assign_aliases(nicknames.into_iter().map(identity)).into_values().collect()
+    }
+
     /// The relay's URL as it stands, the default where the file cannot be read.
     pub(crate) fn relay_text(&self) -> (String, Source) {
         let Config { root, relay, .. } = &self.config;
@@ -180,6 +200,8 @@ impl Remote {
             invitation: Mutex::new(None),
             config,
         });
+        // What is for other machines waits until this one has its key, and is not for nobody.
+        shared.door.show(shared.names_kept(), Vec::new());
         let (relay, source) = shared.relay_text();
         let (commands, commands_receiver) = mpsc::channel(MAX_COMMANDS);
         let (status_sender, status) = watch::channel(Status {

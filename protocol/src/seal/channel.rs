@@ -123,6 +123,12 @@ impl Channel {
         }
     }
 
+    /// The handshake that this host has begun does not reach the other host. One that the other host
+    /// has begun, or begins, may still succeed.
+    pub fn give_up_handshake(&mut self) {
+        self.handshake = self.handshake.take().filter(|pending| !pending.is_initiator());
+    }
+
     /// Takes what the other host sent. Only authentic content comes out, and each only once.
     ///
     /// # Errors
