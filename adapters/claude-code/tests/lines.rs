@@ -192,20 +192,25 @@ fn a_message_of_16_mib_is_one_message() {
     let text = "lorem ipsum\\n".repeat((16 << 20) / 13);
     let begun = Instant::now();
     bench.line(&format!(r#"{{"type":"assistant","message":{{"id":"msg_2","content":[{{"type":"text","text":"{text}"}}]}},"parent_tool_use_id":null}}"#));
-    assert!(begun.elapsed() < Duration::from_secs(5));
+    // What looks at a byte again for each that follows would need hours.
+    assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
     let Event::MessageEnded(message) = bench.events()[0] else { panic!("no message") };
     assert_eq!(message.text.len(), text.replace("\\n", "\n").len());
 }
 
 #[test]
-fn pieces_are_read_faster_than_any_model_writes_them() {
+fn a_piece_costs_no_more_because_many_came_before_it() {
     let mut bench = writing();
     let line = r#"{"type":"stream_event","event":{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"word "}},"session_id":"1a1e0add-5aa8-45f0-b654-5c01de6abfed","parent_tool_use_id":null,"uuid":"ad240f63-4c1f-4812-81b0-794b9b5ca10b","api_message_id":"msg_th0sgm"}"#;
-    let begun = Instant::now();
-    for _ in 0..100_000 {
-        bench.line(line);
+    let mut times = [Duration::ZERO; 2];
+    for time in &mut times {
+        let begun = Instant::now();
+        for _ in 0..50_000 {
+            bench.line(line);
+        }
+        *time = begun.elapsed();
     }
-    // 28 MB; a second is far more than a slow machine needs for them.
-    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    let [first, second] = times;
+    assert!(second < 4 * first + Duration::from_secs(1), "{first:?}, {second:?}");
     assert_eq!(bench.said().len(), 100_000);
 }

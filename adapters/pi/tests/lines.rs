@@ -112,7 +112,8 @@ fn a_message_of_16_mib_is_one_message() {
     bench.line(&format!(
         r#"{{"type":"message_end","message":{{"role":"assistant","content":[{{"type":"text","text":"{text}"}}],"stopReason":"stop","timestamp":8}}}}"#
     ));
-    assert!(begun.elapsed() < Duration::from_secs(5));
+    // What looks at a byte again for each that follows would need hours.
+    assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
     let Event::MessageEnded(message) = bench.events()[0] else { panic!("no message") };
     assert_eq!(message.text.len(), text.replace("\\n", "\n").len());
 }
@@ -142,7 +143,7 @@ fn snapshots_around_a_piece_are_not_read() {
     for _ in 0..100 {
         bench.line(&line);
     }
-    // 200 MB: reading them would take longer than looking at the first bytes of each.
-    assert!(begun.elapsed() < Duration::from_secs(5));
+    // 200 MB, of which the first bytes of each are looked at. The bound is for a busy machine.
+    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
     assert_eq!(bench.texts().len(), 100);
 }

