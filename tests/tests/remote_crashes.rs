@@ -104,12 +104,14 @@ async fn a_relay_that_goes_back_does_not_bring_a_removed_machine_back() {
     let options = Options { name: Some(forwarder.name()), ..Options::default() };
     let mut relay = Relay::start_as(options).unwrap();
     forwarder.lead_to(relay.address());
-    let (mut lab, desk) = pair(&relay).await.unwrap();
+    let (mut lab, mut desk) = pair(&relay).await.unwrap();
     let file = relay.data().join("mesh.redb");
     relay.kill();
     let before = std::fs::read(&file).unwrap();
     relay.start_again().unwrap();
     sees(&lab, "desk", "online").await.unwrap();
+    // It does not hear that it was removed.
+    desk.stop().await.unwrap();
     lab.run_json(&["mesh", "remove", "desk"]).await.unwrap();
     let is_alone = |mesh: &Value| {
         let owner = &mesh["owners"][0];
@@ -129,6 +131,7 @@ async fn a_relay_that_goes_back_does_not_bring_a_removed_machine_back() {
     let mesh = lab.get("/v1/mesh").await.unwrap();
     assert!(is_alone(&mesh), "{mesh}");
     // To the relay of that state the other one belongs to the mesh, to this machine it does not.
+    desk.start_again().await.unwrap();
     sees(&desk, "lab", "online").await.unwrap();
     let outcome = say(&desk, "lab:person", "let me in").await.unwrap().1;
     assert_ne!(outcome, "received");
@@ -144,7 +147,7 @@ fn warns(relay: &Value, text: &str) -> bool {
 #[tokio::test]
 async fn two_machines_with_one_key_are_told_of_each_other() {
     let relay = Relay::start().unwrap();
-    let (_lab, mut desk) = pair(&relay).await.unwrap();
+    let (lab, mut desk) = pair(&relay).await.unwrap();
     let warning = "another live machine has this machine's key: one of them is a copy";
     let is_told = |relay: &Value| warns(relay, warning);
     assert!(!is_told(&desk.get("/v1/relay").await.unwrap()));
@@ -161,4 +164,9 @@ async fn two_machines_with_one_key_are_told_of_each_other() {
     assert_eq!(machine(&same[0]), machine(&same[1]));
     let shown = desk.run(&["relay", "status"]).await.unwrap().stdout;
     assert!(shown.contains(&format!("warning  {warning}\n")), "{shown}");
+    // Their owner reads it where neither of the two is.
+    let told = inbox(&lab, 1).await.unwrap().remove(0);
+    assert_eq!(told["from"], "desk:person");
+    let text = told["body"].as_str().unwrap();
+    assert!(text.starts_with("Another live machine has the key of this one"), "{text}");
 }

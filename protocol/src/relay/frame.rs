@@ -162,7 +162,7 @@ impl<'a> Frame<'a> {
     /// Whether a frame of this type is to be passed over: the type is odd and not known here.
     #[must_use]
     pub fn is_skipped(kind: u64) -> bool {
-        kind % 2 == 1 && !matches!(kind, 0x0f | 0x11 | 0x19)
+        kind % 2 == 1 && !matches!(kind, 0x0f | 0x11 | 0x17 | 0x19)
     }
 
     fn kind(&self) -> u64 {
