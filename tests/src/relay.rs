@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -25,12 +26,14 @@ pub struct Options {
     pub name: Option<String>,
     /// The network namespace that it runs in.
     pub namespace: Option<String>,
+    /// Further flags of the program.
+    pub flags: Vec<String>,
 }
 
 impl Default for Options {
     fn default() -> Self {
         let listen = (Ipv4Addr::LOCALHOST, 0).into();
-        Options { encrypted: false, listen, name: None, namespace: None }
+        Options { encrypted: false, listen, name: None, namespace: None, flags: Vec::new() }
     }
 }
 
@@ -51,15 +54,32 @@ impl Relay {
         Self::start_as(Options::default())
     }
 
+    /// As [`Relay::start`], with these flags as well.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn start_with(flags: &[&str]) -> Result<Self> {
+        let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        Self::start_as(Options { flags, ..Options::default() })
+    }
+
     /// As [`Relay::start`], but otherwise.
     ///
     /// # Errors
     /// When it does not start.
     pub fn start_as(options: Options) -> Result<Self> {
-        let folder = tempfile::Builder::new().prefix("rp-relay-").tempdir()?;
-        let mut relay = Relay { folder, options, fingerprint: None, process: None };
+        let mut relay = Self::stopped(options)?;
         relay.start_again()?;
         Ok(relay)
+    }
+
+    /// One that does not run yet.
+    ///
+    /// # Errors
+    /// When it gets no folder.
+    pub fn stopped(options: Options) -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("rp-relay-").tempdir()?;
+        Ok(Relay { folder, options, fingerprint: None, process: None })
     }
 
     /// Starts it again on the port it had.
@@ -67,18 +87,20 @@ impl Relay {
     /// # Errors
     /// When it does not start.
     pub fn start_again(&mut self) -> Result<()> {
-        let Options { encrypted, listen, name, namespace } = &self.options;
+        let Options { encrypted, listen, name, namespace, flags } = &self.options;
         let program = target::program("rp-relay", "RP_RELAY_BIN")?;
         let mut command = network::command(namespace.as_deref(), &program);
         command.current_dir(self.folder.path()).env_clear();
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.args(["--listen", &listen.ip().to_string(), "--port", &listen.port().to_string()]);
-        if *encrypted {
+        let encrypted = *encrypted;
+        if encrypted {
             command.arg("--self-signed");
         }
         if let Some(name) = name {
             command.args(["--name", name]);
         }
+        command.args(flags);
         command.args(["--log-format", "json"]).stdin(Stdio::null()).stdout(Stdio::null());
         let mut process = command.stderr(Stdio::piped()).spawn().context("start rp-relay")?;
         let output = process.stderr.take().context("no standard error")?;
@@ -105,7 +127,7 @@ impl Relay {
             }
         };
         self.options.listen = says("address")?.parse()?;
-        if self.options.encrypted {
+        if encrypted || self.options.flags.iter().any(|flag| flag == "--self-signed") {
             self.fingerprint = Some(says("fingerprint")?);
         }
         Ok(())
@@ -126,6 +148,12 @@ impl Relay {
         let certificate = self.fingerprint.clone();
         let certificate = certificate.map(|shown| ("RP_HOST_RELAY_CERTIFICATE".to_owned(), shown));
         [url].into_iter().chain(certificate).collect()
+    }
+
+    /// The fingerprint of its own certificate, when it made one.
+    #[must_use]
+    pub fn fingerprint(&self) -> Option<&str> {
+        self.fingerprint.as_deref()
     }
 
     /// Where it listens.
@@ -150,6 +178,18 @@ impl Relay {
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
         self.process.as_ref().map(Child::id)
+    }
+
+    /// Ends it as an operator would: its clients are told, and leave.
+    ///
+    /// # Errors
+    /// When it is not told.
+    pub fn stop(&mut self) -> Result<()> {
+        let Some(mut process) = self.process.take() else { return Ok(()) };
+        let pid = i32::try_from(process.id()).ok().and_then(Pid::from_raw).context("no process")?;
+        kill_process(pid, Signal::TERM)?;
+        process.wait()?;
+        Ok(())
     }
 
     /// Ends it without a warning.

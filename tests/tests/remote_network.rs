@@ -143,7 +143,7 @@ async fn wired() -> Option<Wired> {
     let listen = SocketAddr::from((relay.address, 3000));
     let namespace = Some(relay.namespace);
     let name = Some(listen.to_string());
-    let options = Options { encrypted: true, listen, name, namespace };
+    let options = Options { encrypted: true, listen, name, namespace, flags: Vec::new() };
     let relay = Relay::start_as(options).unwrap();
     let start = async |station: &rp_tests::network::Station| {
         let mut host = Host::stopped(variables(&relay)).unwrap().inside(&station.namespace);

@@ -7,8 +7,9 @@ use crate::{
     setup,
 };
 
-/// Builds what is measured, measures, prints the table and writes `target/bench.json`.
-pub fn bench() -> Result<()> {
+/// Builds what is measured, measures, prints the table and writes `target/bench.json`. With a
+/// text only the groups whose name contains it.
+pub fn bench(only: Option<&str>) -> Result<()> {
     setup::toolchain()?;
     step("build in release mode", || {
         run(&mut cargo(&[
@@ -17,6 +18,8 @@ pub fn bench() -> Result<()> {
             "--locked",
             "--package",
             "rp-host",
+            "--package",
+            "rp-relay",
             "--package",
             "rp-tests",
             "--package",
@@ -28,5 +31,7 @@ pub fn bench() -> Result<()> {
     let release = target().join("release");
     run(std::process::Command::new(release.join("rp-bench"))
         .env("RP_HOST_BIN", release.join("rp-host"))
-        .arg(target().join("bench.json")))
+        .env("RP_RELAY_BIN", release.join("rp-relay"))
+        .arg(target().join("bench.json"))
+        .args(only))
 }

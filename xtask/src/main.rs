@@ -38,7 +38,10 @@ enum Task {
     /// Build the WebAssembly components and list them
     Components,
     /// Measure against floors taken in the same run; writes target/bench.json
-    Bench,
+    Bench {
+        /// Measure only the groups whose name contains this, such as relay
+        only: Option<String>,
+    },
     /// Fuzz one parser for some minutes (needs a nightly toolchain and cargo-fuzz)
     Fuzz {
         /// A target of fuzz/fuzz_targets
@@ -55,7 +58,7 @@ fn main() -> ExitCode {
         Task::Test { only } => test::test(only.as_deref()),
         Task::Setup => setup::toolchain(),
         Task::Components => setup::components(),
-        Task::Bench => bench::bench(),
+        Task::Bench { only } => bench::bench(only.as_deref()),
         Task::Fuzz { target, minutes } => fuzz::fuzz(&target, minutes),
     };
     match done {

@@ -77,14 +77,14 @@ async fn idle(table: &mut Table) -> Result<()> {
     Ok(())
 }
 
-fn resident_mib(pid: u32) -> Result<f64> {
+pub(crate) fn resident_mib(pid: u32) -> Result<f64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).context("no VmRSS")?;
     let kib: f64 = line.split_whitespace().nth(1).context("no figure")?.parse()?;
     Ok(kib / 1024.0)
 }
 
-fn cpu_ticks(pid: u32) -> Result<u64> {
+pub(crate) fn cpu_ticks(pid: u32) -> Result<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     let (_, fields) = stat.rsplit_once(')').context("no name")?;
     let fields: Vec<_> = fields.split_whitespace().collect();
@@ -107,7 +107,7 @@ fn wake_ups(pid: u32) -> Result<u64> {
     Ok(sum)
 }
 
-fn ticks_per_second() -> Result<f64> {
+pub(crate) fn ticks_per_second() -> Result<f64> {
     let output = Command::new("getconf").arg("CLK_TCK").output()?;
     Ok(String::from_utf8_lossy(&output.stdout).trim().parse()?)
 }

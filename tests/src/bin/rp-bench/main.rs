@@ -1,7 +1,8 @@
 //! Measures the program against floors that are taken in the same run, so that the noise of
 //! the machine cancels, and prints one table.
 //!
-//! The first argument is a file for the figures as JSON. `RP_HOST_BIN` names the program.
+//! The first argument is a file for the figures as JSON; with a second one, only the groups are
+//! measured whose name contains it. `RP_HOST_BIN` and `RP_RELAY_BIN` name the programs.
 #![allow(clippy::print_stdout, reason = "a program for people at a terminal")]
 #![allow(clippy::indexing_slicing, reason = "only JSON is indexed; what is missing is null")]
 
@@ -9,6 +10,7 @@ mod broker;
 mod components;
 mod daemon;
 mod durable;
+mod relay;
 
 use std::{
     fs,
@@ -28,11 +30,37 @@ async fn main() -> Result<()> {
         return broker::forward(arguments.next().context("give a socket")?.as_ref()).await;
     }
     let file = PathBuf::from(first);
+    let only = arguments.next().unwrap_or_default();
     let mut table = Table::default();
-    broker::measure(&mut table).await?;
-    durable::measure(&mut table).await?;
-    daemon::measure(&mut table).await?;
-    components::measure(&mut table).await?;
+    let wanted = |group: &str| group.contains(&only);
+    if wanted("broker") {
+        broker::measure(&mut table).await?;
+    }
+    if wanted("durable") {
+        durable::measure(&mut table).await?;
+    }
+    if wanted("daemon") {
+        daemon::measure(&mut table).await?;
+    }
+    if wanted("components") {
+        components::measure(&mut table).await?;
+    }
+    if wanted("relay-forwarding") {
+        relay::forwarding(&mut table).await?;
+    }
+    if wanted("relay-idle") {
+        relay::idle(&mut table).await?;
+    }
+    if wanted("relay-authorisation") {
+        relay::authorisation(&mut table).await?;
+    }
+    if wanted("relay-hosts") {
+        relay::hosts(&mut table).await?;
+    }
+    if wanted("relay-reconnect") {
+        relay::reconnect(&mut table).await?;
+    }
+    ensure!(!table.rows.is_empty(), "no group has {only} in its name");
     fs::write(&file, serde_json::to_vec_pretty(&table.rows)?)?;
     println!("\nwritten to {}", file.display());
     Ok(())
