@@ -1,6 +1,7 @@
 //! Accepting connections, and ending in an orderly way.
 
-use std::net::{IpAddr, SocketAddr};
+use std::io::ErrorKind;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -72,7 +73,7 @@ pub enum StartError {
     /// QUIC cannot be spoken.
     #[error(transparent)]
     Quic(#[from] QuicError),
-    /// The address cannot be listened on.
+    /// The address cannot be listened on, by TCP or, for QUIC, by UDP.
     #[error("cannot listen on {address}: {source}")]
     Listen {
         /// The address.
@@ -100,9 +101,10 @@ impl Relay {
     pub async fn start(settings: Settings) -> Result<Self, StartError> {
         let memberships = Memberships::open(&settings.database).await?;
         let listening = |source| StartError::Listen { address: settings.listen, source };
-        let listener = TcpListener::bind(settings.listen).await.map_err(listening)?;
-        let address = listener.local_addr().map_err(listening)?;
         let certificates = settings.certificate.as_ref().map(Certificates::open).transpose()?;
+        let bound = bind(settings.listen, certificates.is_some()).await;
+        let (listener, datagrams) = bound.map_err(listening)?;
+        let address = listener.local_addr().map_err(listening)?;
         let tls = match &certificates {
             Some(certificates) if !settings.plain_tcp => {
                 let config = certificates.server_config(&[b"http/1.1", ACME_ALPN]);
@@ -117,8 +119,10 @@ impl Relay {
         };
         let hub = Hub::new(memberships, settings.limits, names);
         let admission = Admission::new(&settings.limits);
-        let endpoint = match &certificates {
-            Some(certificates) => Some(host::listen(&hub, &admission, certificates, address)?),
+        let endpoint = match certificates.as_ref().zip(datagrams) {
+            Some((certificates, datagrams)) => {
+                Some(host::listen(&hub, &admission, certificates, datagrams)?)
+            }
             None => None,
         };
         let served = Served { hub: Arc::clone(&hub), admission: Arc::clone(&admission) };
@@ -223,6 +227,27 @@ impl Leaving {
         match self {
             Self::Legacy(outbox) => outbox.close(Close::Code(1001)),
             Self::Host(host) => host.close(CloseCode::GoingAway, "the relay is ending"),
+        }
+    }
+}
+
+/// Takes the address for TCP and, where there is QUIC, for UDP. A port that the system chooses for
+/// the one may be taken for the other: then it chooses again.
+async fn bind(
+    address: SocketAddr,
+    for_quic: bool,
+) -> std::io::Result<(TcpListener, Option<UdpSocket>)> {
+    let mut attempts = if address.port() == 0 { 32 } else { 1 };
+    loop {
+        let listener = TcpListener::bind(address).await?;
+        if !for_quic {
+            return Ok((listener, None));
+        }
+        attempts -= 1;
+        match UdpSocket::bind(listener.local_addr()?) {
+            Ok(datagrams) => return Ok((listener, Some(datagrams))),
+            Err(error) if error.kind() == ErrorKind::AddrInUse && attempts > 0 => {}
+            Err(error) => return Err(error),
         }
     }
 }

@@ -2,7 +2,7 @@
 //! of its own.
 
 use std::future::poll_fn;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::UdpSocket;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,14 +44,9 @@ const CONNECTION_WINDOW: u32 = 10 << 20;
 /// Why QUIC cannot be spoken.
 #[derive(Debug, thiserror::Error)]
 pub enum QuicError {
-    /// The address cannot be listened on.
-    #[error("cannot listen on {address} for UDP: {source}")]
-    Listen {
-        /// The address.
-        address: SocketAddr,
-        /// What the operating system said.
-        source: std::io::Error,
-    },
+    /// The socket is of no use.
+    #[error("cannot receive by UDP: {0}")]
+    Socket(#[source] std::io::Error),
     /// The cryptography that is built in lacks something; never in practice.
     #[error("QUIC cannot be set up: {0}")]
     Setup(String),
@@ -60,12 +55,12 @@ pub enum QuicError {
 /// Accepts hosts over QUIC until the relay ends.
 ///
 /// # Errors
-/// The address cannot be listened on.
+/// The socket or the certificates cannot be used.
 pub fn listen(
     hub: &Arc<Hub>,
     admission: &Arc<Admission>,
     certificates: &Certificates,
-    address: SocketAddr,
+    socket: UdpSocket,
 ) -> Result<Endpoint, QuicError> {
     let setup = |error: &dyn std::fmt::Display| QuicError::Setup(error.to_string());
     let tls = certificates.server_config(&[ALPN]).map_err(|error| setup(&error))?;
@@ -80,11 +75,9 @@ pub fn listen(
         .receive_window(CONNECTION_WINDOW.into())
         .datagram_receive_buffer_size(None);
     config.transport_config(Arc::new(transport));
-    let listening = |source| QuicError::Listen { address, source };
-    let socket = UdpSocket::bind(address).map_err(listening)?;
     let runtime = Arc::new(quinn::TokioRuntime);
     let endpoint = Endpoint::new(EndpointConfig::default(), Some(config), socket, runtime)
-        .map_err(listening)?;
+        .map_err(QuicError::Socket)?;
     hub.tasks.spawn(accept(Arc::clone(hub), Arc::clone(admission), endpoint.clone()));
     Ok(endpoint)
 }

@@ -346,6 +346,7 @@ async fn a_message_for_nobody_or_from_a_stranger_gets_its_answer() {
     one.expect_answer(id(4), Answer::Accepted).await;
     two.hear_bytes().await.unwrap();
     publish(&relay, 9, 2, &[1]).await;
+    one.expect(Frame::Membership).await;
     one.say(sealed(5, 2, b"x")).await;
     one.expect_answer(id(5), Answer::Refused(Refusal::NotAuthorised)).await;
 }
