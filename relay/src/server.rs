@@ -42,6 +42,10 @@ const SPREAD: Duration = Duration::from_secs(4);
 /// How long the relay takes to end at the most.
 const ENDING: Duration = Duration::from_secs(9);
 
+/// How long the last packets of QUIC have to leave. Its connections linger for longer, for clients
+/// that did not get theirs: those notice by themselves.
+const LAST_PACKETS: Duration = Duration::from_millis(500);
+
 /// How the relay is run.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -179,11 +183,14 @@ impl Relay {
             }
             self.hub.tasks.wait().await;
             if let Some(endpoint) = &self.endpoint {
-                endpoint.wait_idle().await;
+                let _ = tokio::time::timeout(LAST_PACKETS, endpoint.wait_idle()).await;
             }
         };
         if tokio::time::timeout(ENDING, close).await.is_err() {
             tracing::warn!(left = self.hub.tasks.len(), "some connections did not end in time");
+        }
+        if let Some(endpoint) = &self.endpoint {
+            endpoint.close(0_u32.into(), b"");
         }
     }
 }

@@ -2,29 +2,31 @@
 
 use std::time::Duration;
 
-/// The longest wait after the first failure.
-const FIRST: Duration = Duration::from_millis(500);
-/// The longest wait after many.
+use tokio::time::Instant;
+
+/// The longest wait right after a loss.
+const SHORTEST: Duration = Duration::from_millis(500);
+/// The longest wait long after it.
 const LONGEST: Duration = Duration::from_secs(30);
 
-/// Waits that grow and are spread out: each is drawn between nothing and a bound that doubles, so
-/// that hosts a relay has lost together do not come back together.
-#[derive(Debug, Default)]
+/// Waits that grow and are spread out: each is drawn between nothing and half the time since the
+/// relay was lost. So hosts that a relay has lost together do not come back together, and after a
+/// short absence they are back soon, however often they have tried meanwhile.
+#[derive(Debug)]
 pub(crate) struct Backoff {
-    failures: u32,
+    lost: Instant,
 }
 
 impl Backoff {
-    /// The next wait; `random` is a random number.
-    pub(crate) fn next(&mut self, random: u32) -> Duration {
-        let bound = FIRST.saturating_mul(1 << self.failures.min(10)).min(LONGEST);
-        self.failures = self.failures.saturating_add(1);
-        bound.mul_f64(f64::from(random) / f64::from(u32::MAX))
+    /// There has been no relay since now.
+    pub(crate) fn new(now: Instant) -> Self {
+        Backoff { lost: now }
     }
 
-    /// A connection was good for a while.
-    pub(crate) fn reset(&mut self) {
-        self.failures = 0;
+    /// The next wait; `random` is a random number.
+    pub(crate) fn next(&self, random: u32, now: Instant) -> Duration {
+        let bound = (now.saturating_duration_since(self.lost) / 2).clamp(SHORTEST, LONGEST);
+        bound.mul_f64(f64::from(random) / f64::from(u32::MAX))
     }
 }
 
@@ -38,14 +40,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_grow_to_a_bound_and_are_spread_below_it() {
-        let mut backoff = Backoff::default();
-        let bounds: Vec<Duration> = (0..9).map(|_| backoff.next(u32::MAX)).collect();
-        assert_eq!(bounds.first(), Some(&FIRST));
-        assert_eq!(bounds.get(3), Some(&Duration::from_secs(4)));
-        assert_eq!(bounds.last(), Some(&LONGEST));
-        assert_eq!(backoff.next(0), Duration::ZERO);
-        backoff.reset();
-        assert!(backoff.next(u32::MAX / 2) < FIRST);
+    fn waits_grow_with_the_time_since_the_loss_and_are_spread_below_it() {
+        let lost = Instant::now();
+        let backoff = Backoff::new(lost);
+        let longest_after = |seconds| backoff.next(u32::MAX, lost + Duration::from_secs(seconds));
+        assert_eq!(longest_after(0), SHORTEST);
+        assert_eq!(longest_after(8), Duration::from_secs(4));
+        assert_eq!(longest_after(600), LONGEST);
+        assert_eq!(backoff.next(0, lost + Duration::from_secs(8)), Duration::ZERO);
+        assert!(backoff.next(u32::MAX / 2, lost) < SHORTEST);
     }
 }

@@ -373,12 +373,13 @@ enum Interrupted {
 
 impl Runner {
     async fn run(mut self) {
-        let mut backoff = Backoff::default();
+        let mut backoff = Backoff::new(Instant::now());
         loop {
             if !self.wanted.running {
                 self.state.send_replace(State::Stopped);
                 let Some(command) = self.commands.recv().await else { return };
                 self.wanted.note(&command);
+                backoff = Backoff::new(Instant::now());
                 continue;
             }
             let begun = Instant::now();
@@ -388,8 +389,9 @@ impl Runner {
                 Err(Interrupted::Again) => continue,
             };
             self.host.peers.send_modify(BTreeMap::clear);
-            if begun.elapsed() >= GOOD {
-                backoff.reset();
+            let was_in = matches!(&*self.state.borrow(), State::Connected { .. });
+            if was_in && begun.elapsed() >= GOOD {
+                backoff = Backoff::new(Instant::now());
             }
             let (error, retry_after) = match end {
                 End::Failed { error, retry_after } => (error, retry_after),
@@ -399,7 +401,7 @@ impl Runner {
                 }
                 End::Drained | End::Wanted => continue,
             };
-            let retry_in = backoff.next(random()).max(retry_after);
+            let retry_in = backoff.next(random(), Instant::now()).max(retry_after);
             tracing::info!(%error, ?retry_in, "no connection to a relay");
             self.state.send_replace(State::Waiting { reason: error.to_string(), retry_in });
             if let Err(Interrupted::Dropped) = self.meanwhile(tokio::time::sleep(retry_in)).await {

@@ -22,7 +22,7 @@ const IDLE: Duration = Duration::from_secs(90);
 const PER_ADDRESS: Duration = Duration::from_secs(3);
 /// How long the relay may take to receive what was sent last.
 const LAST_WORDS: Duration = Duration::from_secs(1);
-/// How much of the control stream is read at once.
+/// How much of the control stream is read at once, and about how much is written.
 const CHUNK: usize = 64 * 1024;
 
 /// An open connection with its control stream.
@@ -148,11 +148,36 @@ impl QuicWire {
 }
 
 impl QuicSender {
+    /// Sends encoded frames until there are none any more. What waits is written together, so that
+    /// packets are full.
+    pub(crate) async fn run(
+        &mut self,
+        frames: &mut mpsc::Receiver<Vec<u8>>,
+    ) -> Result<(), WireError> {
+        while let Some(first) = frames.recv().await {
+            let (mut together, mut next) = (Vec::new(), Some(first));
+            while let Some(frame) = next.take_if(|frame| !is_large(frame)) {
+                together.extend_from_slice(&frame);
+                next = (together.len() < CHUNK).then(|| frames.try_recv().ok()).flatten();
+            }
+            self.control.write_all(&together).await.map_err(WireError::failed)?;
+            if let Some(large) = next {
+                self.send_large(large).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// Sends an encoded frame.
     pub(crate) async fn send(&mut self, frame: Vec<u8>) -> Result<(), WireError> {
-        if !is_large(&frame) {
-            return self.control.write_all(&frame).await.map_err(WireError::failed);
+        match is_large(&frame) {
+            true => self.send_large(frame).await,
+            false => self.control.write_all(&frame).await.map_err(WireError::failed),
         }
+    }
+
+    /// Sends an encoded frame on a stream of its own.
+    async fn send_large(&mut self, frame: Vec<u8>) -> Result<(), WireError> {
         let permit = self.large.clone().acquire_owned().await.map_err(WireError::failed)?;
         let mut stream = self.connection.open_uni().await.map_err(WireError::failed)?;
         tokio::spawn(async move {

@@ -163,12 +163,15 @@ impl SocketSender {
         let mut large: VecDeque<Vec<u8>> = VecDeque::new();
         loop {
             let Some(frame) = large.pop_front() else {
-                let Some(frame) = frames.recv().await else { return Ok(()) };
-                if is_large(&frame) {
-                    large.push_back(frame)
-                } else {
-                    self.send(frame).await?
+                let Some(first) = frames.recv().await else { return Ok(()) };
+                let mut next = Some(first);
+                // What waits is written together.
+                while let Some(frame) = next.take_if(|frame| !is_large(frame)) {
+                    self.feed(frame).await?;
+                    next = frames.try_recv().ok();
                 }
+                self.flush().await?;
+                large.extend(next);
                 continue;
             };
             for part in parts(&frame) {
@@ -184,7 +187,16 @@ impl SocketSender {
 
     /// Sends one encoded frame that is not large.
     pub(crate) async fn send(&mut self, frame: Vec<u8>) -> Result<(), WireError> {
-        self.socket.send(SocketMessage::binary(frame)).await.map_err(WireError::failed)
+        self.feed(frame).await?;
+        self.flush().await
+    }
+
+    async fn feed(&mut self, frame: Vec<u8>) -> Result<(), WireError> {
+        self.socket.feed(SocketMessage::binary(frame)).await.map_err(WireError::failed)
+    }
+
+    async fn flush(&mut self) -> Result<(), WireError> {
+        self.socket.flush().await.map_err(WireError::failed)
     }
 
     /// Ends the connection.

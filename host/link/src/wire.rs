@@ -97,15 +97,7 @@ impl WireSender {
     pub(crate) async fn run(mut self, mut frames: mpsc::Receiver<Vec<u8>>) {
         let sent = match &mut self {
             WireSender::WebSocket(sender) => sender.run(&mut frames).await,
-            WireSender::Quic(sender) => {
-                async {
-                    while let Some(frame) = frames.recv().await {
-                        sender.send(frame).await?;
-                    }
-                    Ok(())
-                }
-                .await
-            }
+            WireSender::Quic(sender) => sender.run(&mut frames).await,
         };
         if let Err(error) = sent {
             tracing::debug!(%error, "nothing more can be sent to the relay");

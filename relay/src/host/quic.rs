@@ -86,7 +86,7 @@ async fn accept(hub: Arc<Hub>, admission: Arc<Admission>, endpoint: Endpoint) {
     loop {
         let incoming = tokio::select! {
             incoming = endpoint.accept() => incoming,
-            () = hub.ending.cancelled() => return,
+            () = hub.ending.cancelled() => break,
         };
         let Some(incoming) = incoming else { return };
         hub.metrics.connections_accepted.add(1);
@@ -108,6 +108,12 @@ async fn accept(hub: Arc<Hub>, admission: Arc<Admission>, endpoint: Endpoint) {
             drop(place);
         });
     }
+    // Whoever comes now is told so, instead of waiting for an answer. It ends with the endpoint.
+    tokio::spawn(async move {
+        while let Some(incoming) = endpoint.accept().await {
+            incoming.refuse();
+        }
+    });
 }
 
 async fn serve(hub: Arc<Hub>, incoming: Incoming) {

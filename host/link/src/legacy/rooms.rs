@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rp_protocol::key::SecretKey;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 use super::{SILENCE, app_message};
 use crate::address::RelayUrl;
@@ -73,20 +74,21 @@ impl Rooms {
 
 /// Connects for a room again and again.
 async fn keep_open(origin: Origin, room: (String, Room), mut frames: mpsc::Receiver<String>) {
-    let mut backoff = Backoff::default();
+    let mut backoff = Backoff::new(Instant::now());
     loop {
         let ended = match connect_legacy(&origin.relay, origin.trust).await {
             Ok(mut socket) => match socket.log_in(&origin.key, &room).await {
                 Ok(()) => {
-                    backoff.reset();
-                    run(&mut socket, &room.0, &mut frames, &origin.host).await
+                    let ended = run(&mut socket, &room.0, &mut frames, &origin.host).await;
+                    backoff = Backoff::new(Instant::now());
+                    ended
                 }
                 Err(error) => error,
             },
             Err(error) => error,
         };
         tracing::debug!(error = %ended, "the connection of a room has ended");
-        tokio::time::sleep(backoff.next(random())).await;
+        tokio::time::sleep(backoff.next(random(), Instant::now())).await;
     }
 }
 

@@ -15,6 +15,8 @@ use crate::Table;
 
 /// How many hosts there are.
 const HOSTS: u32 = 1_000;
+/// After how long a link takes its connection for a good one, which begins its waits anew.
+const GOOD: Duration = Duration::from_secs(10);
 /// Over which time accepts are counted together.
 const SPAN: Duration = Duration::from_millis(100);
 
@@ -28,6 +30,7 @@ pub(crate) async fn measure(table: &mut Table) -> Result<()> {
 async fn crash(table: &mut Table) -> Result<()> {
     let mut relay = Relay::start_with(&QUIC_TOO)?;
     let links = links(&relay, Over::WebSocket, HOSTS).await?;
+    tokio::time::sleep(GOOD).await;
     let returning = returning(&links);
     let killed = Instant::now();
     relay.kill();
@@ -39,6 +42,7 @@ async fn crash(table: &mut Table) -> Result<()> {
 async fn restart(table: &mut Table, over: Over, name: &str) -> Result<()> {
     let mut relay = Relay::start_with(&QUIC_TOO)?;
     let links = links(&relay, over, HOSTS).await?;
+    tokio::time::sleep(GOOD).await;
     let returning = returning(&links);
     let told = Instant::now();
     let mut relay = tokio::task::spawn_blocking(move || relay.stop().map(|()| relay)).await??;
