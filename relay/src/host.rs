@@ -19,7 +19,7 @@ use tokio::sync::Notify;
 use crate::limits::Pace;
 use crate::websocket::{Close, Opcode, Outbox};
 
-pub use quic::{QuicError, listen};
+pub use quic::{QuicError, ResetKey, listen};
 pub use socket::serve;
 
 /// How many messages may wait for the word of one host that it has them.

@@ -2,6 +2,7 @@
 
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,7 +20,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tower_service::Service as _;
 
-use crate::host::{self, Host, QuicError};
+use crate::host::{self, Host, QuicError, ResetKey};
 use crate::http::{Arrival, Served, router};
 use crate::hub::Hub;
 use crate::limits::{Admission, Bucket, Limits, Place};
@@ -125,7 +126,9 @@ impl Relay {
         let admission = Admission::new(&settings.limits);
         let endpoint = match certificates.as_ref().zip(datagrams) {
             Some((certificates, datagrams)) => {
-                Some(host::listen(&hub, &admission, certificates, datagrams)?)
+                let folder = settings.database.parent().unwrap_or(Path::new("."));
+                let key = ResetKey::in_folder(folder)?;
+                Some(host::listen(&hub, &admission, certificates, datagrams, &key)?)
             }
             None => None,
         };

@@ -1,6 +1,8 @@
 //! Programs that are killed under load, relays that show an old state, and machines that are copies.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that fails panics")]
 
+use std::time::Instant;
+
 use rp_tests::{
     PATIENCE,
     forwarder::Forwarder,
@@ -169,4 +171,21 @@ async fn two_machines_with_one_key_are_told_of_each_other() {
     assert_eq!(told["from"], "desk:person");
     let text = told["body"].as_str().unwrap();
     assert!(text.starts_with("Another live machine has the key of this one"), "{text}");
+}
+
+#[tokio::test]
+async fn a_relay_that_was_killed_tells_those_on_quic_that_it_does_not_know_them_any_more() {
+    let options = Options { encrypted: true, ..Options::default() };
+    let mut relay = Relay::start_as(options).unwrap();
+    let (lab, desk) = pair(&relay).await.unwrap();
+    sees(&lab, "desk", "online").await.unwrap();
+    let on = lab.get("/v1/relay").await.unwrap();
+    assert_eq!(on["transport"], "quic", "{on}");
+    relay.kill();
+    relay.start_again().unwrap();
+    let start = Instant::now();
+    say(&lab, "desk:person", "are you there?").await.unwrap();
+    assert_eq!(inbox(&desk, 1).await.unwrap()[0]["body"], "are you there?");
+    // Long before a connection that hears nothing is given up.
+    assert!(start.elapsed().as_secs() < 50, "{:?}", start.elapsed());
 }
