@@ -13,6 +13,7 @@ mod legacy;
 mod link;
 mod message;
 mod network;
+mod pulse;
 mod quic;
 mod session;
 mod trust;

@@ -1,6 +1,6 @@
 //! One connection after its login, until it ends.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use rp_protocol::relay::{
     Answer, Flight, Frame, MAX_DESCRIPTION_BYTES, MAX_ROOM_BYTES, Verdict, Welcome,
@@ -10,16 +10,13 @@ use tokio::time::Instant;
 
 use crate::link::{End, Host, Wanted};
 use crate::message::{Command, Incoming, Room};
+use crate::pulse::{Due, Pulse};
 use crate::wire::{Wire, WireError, WireSender};
 
 /// How many frames may wait to be written. More commands are not taken before there is room.
 const MAX_FRAMES: usize = 64;
-/// The longest time without a sign of life from the relay that this host lets pass before it asks.
-const LONGEST_KEEPALIVE: Duration = Duration::from_secs(25);
-/// How long a relay may take to answer when the network has changed.
-const CHECK: Duration = Duration::from_secs(3);
-/// By how much more the clock of the day must go on than the other one for the machine to have slept.
-const SLEPT: Duration = Duration::from_secs(10);
+/// How long what is queued may take to be written when a session has ended.
+const LAST_WORDS: Duration = Duration::from_secs(3);
 /// When a sender is asked to try again because this host has no room.
 const RETRY_AFTER_MS: u64 = 1000;
 
@@ -31,10 +28,7 @@ struct Session<'a> {
     flight: Flight<Answers>,
     wanted: &'a mut Wanted,
     host: &'a Host,
-    /// When the relay was heard last.
-    heard: Instant,
-    /// A relay that is not heard before is gone.
-    silent_until: Option<Instant>,
+    pulse: Pulse,
     leave_at: Option<Instant>,
 }
 
@@ -55,14 +49,13 @@ pub(crate) async fn run(
         flight: Flight::of(&welcome),
         wanted,
         host,
-        heard: Instant::now(),
-        silent_until: None,
+        pulse: Pulse::new(Duration::from_millis(welcome.keepalive_ms), Instant::now()),
         leave_at: None,
     };
     let end = session.run(&mut wire, commands).await;
     drop(session);
     // What was queued is still written, unless the relay does not read it any more.
-    let _ = tokio::time::timeout(CHECK, writer).await;
+    let _ = tokio::time::timeout(LAST_WORDS, writer).await;
     end
 }
 
@@ -71,7 +64,6 @@ impl Session<'_> {
         if let Err(error) = self.introduce().await {
             return error.into();
         }
-        let mut ticks = Ticks::new(self.keepalive());
         loop {
             let frames = self.frames.clone();
             let next_command = async {
@@ -88,7 +80,7 @@ impl Session<'_> {
                     (_, None) => Err(End::Wanted),
                     (_, Some(command)) => self.on_command(command).await,
                 },
-                slept = ticks.next(self.silent_until, self.leave_at) => self.on_tick(slept).await,
+                () = tokio::time::sleep_until(self.next_look()) => self.look().await,
             };
             if let Err(end) = step {
                 return end;
@@ -96,9 +88,9 @@ impl Session<'_> {
         }
     }
 
-    fn keepalive(&self) -> Duration {
-        let keepalive = Duration::from_millis(self.welcome.keepalive_ms);
-        keepalive.clamp(Duration::from_secs(1), LONGEST_KEEPALIVE)
+    fn next_look(&self) -> Instant {
+        let pulse = self.pulse.next();
+        self.leave_at.map_or(pulse, |at| at.min(pulse))
     }
 
     /// Says again what the host wants to be known.
@@ -127,14 +119,13 @@ impl Session<'_> {
     }
 
     async fn send(&self, frame: Vec<u8>) -> Result<(), WireError> {
-        let sent = tokio::time::timeout(3 * self.keepalive(), self.frames.send(frame)).await;
+        let sent = tokio::time::timeout(self.pulse.patience(), self.frames.send(frame)).await;
         let sent = sent.map_err(|_| WireError::Failed("the relay does not read".to_owned()))?;
         sent.map_err(|_| WireError::Failed("nothing can be sent to the relay".to_owned()))
     }
 
     async fn on_frame(&mut self, frame: Incoming) -> Result<(), End> {
-        self.heard = Instant::now();
-        self.silent_until = None;
+        self.pulse.hear(Instant::now());
         match frame {
             Incoming::Delivered { id, from, message } => {
                 if !self.host.deliver(id, from, message) {
@@ -230,23 +221,22 @@ impl Session<'_> {
 
     /// Asks the relay for a sign of life soon.
     async fn check(&mut self) -> Result<(), WireError> {
-        self.silent_until = Some(Instant::now() + CHECK);
+        self.pulse.doubt(Instant::now());
         self.send(Frame::Ping([0; 8]).to_bytes()).await
     }
 
-    async fn on_tick(&mut self, slept: bool) -> Result<(), End> {
+    /// Does what the time has come for.
+    async fn look(&mut self) -> Result<(), End> {
         let now = Instant::now();
         if self.leave_at.is_some_and(|at| at <= now) {
             return Err(End::Drained);
         }
-        let silence = now.duration_since(self.heard);
-        if self.silent_until.is_some_and(|at| at <= now) || silence >= 3 * self.keepalive() {
-            return Err(gone("the relay is silent"));
-        }
-        if slept {
-            self.check().await?;
-        } else if silence >= self.keepalive() && self.silent_until.is_none() {
-            self.send(Frame::Ping([0; 8]).to_bytes()).await?;
+        let has_slept = self.pulse.has_slept();
+        match self.pulse.look(now) {
+            Due::End => return Err(gone("the relay is silent")),
+            _ if has_slept => self.check().await?,
+            Due::Question => self.send(Frame::Ping([0; 8]).to_bytes()).await?,
+            Due::Nothing => {}
         }
         Ok(())
     }
@@ -266,33 +256,4 @@ fn room_frame(id: &str, room: &Room) -> Option<Vec<u8>> {
         return None;
     }
     Some(Frame::Room { room: id, description: room.description() }.to_bytes())
-}
-
-/// The moments at which a session looks at its times.
-struct Ticks {
-    interval: tokio::time::Interval,
-    last: (Instant, SystemTime),
-}
-
-impl Ticks {
-    fn new(keepalive: Duration) -> Self {
-        let now = Instant::now();
-        let mut interval = tokio::time::interval_at(now + keepalive, keepalive);
-        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        Ticks { interval, last: (now, SystemTime::now()) }
-    }
-
-    /// Waits for the next moment. Whether the machine has slept since the one before.
-    async fn next(&mut self, first: Option<Instant>, second: Option<Instant>) -> bool {
-        let far = Instant::now() + Duration::from_secs(24 * 60 * 60);
-        let at = |time: Option<Instant>| tokio::time::sleep_until(time.unwrap_or(far));
-        tokio::select! {
-            _ = self.interval.tick() => {}
-            () = at(first) => {}
-            () = at(second) => {}
-        }
-        let (monotonic, day) = (self.last.0.elapsed(), self.last.1.elapsed().unwrap_or_default());
-        self.last = (Instant::now(), SystemTime::now());
-        day > monotonic + SLEPT
-    }
 }
