@@ -2,6 +2,7 @@
 
 mod login;
 mod quic;
+mod reset_key;
 mod session;
 mod socket;
 
@@ -19,7 +20,8 @@ use tokio::sync::Notify;
 use crate::limits::Pace;
 use crate::websocket::{Close, Opcode, Outbox};
 
-pub use quic::{QuicError, ResetKey, listen};
+pub use quic::{QuicError, listen};
+pub use reset_key::ResetKey;
 pub use socket::serve;
 
 /// How many messages may wait for the word of one host that it has them.

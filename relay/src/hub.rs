@@ -263,22 +263,23 @@ impl Hub {
     pub async fn publish(&self, publication: SignedMembership) -> Result<Published, Unpublished> {
         let owner = crate::membership::OwnerHash::of(&publication.membership().owner);
         let owners = self.memberships.owners().unwrap_or(0);
-        let is_new = || matches!(self.memberships.read(owner), Ok(None));
-        if owners >= self.limits.owners && is_new() {
+        let before = self.memberships.read(owner);
+        if owners >= self.limits.owners && matches!(before, Ok(None)) {
             return Err(Unpublished::TooManyOwners);
         }
-        let before = self.memberships.read(owner).ok().flatten();
+        let before = before.ok().flatten();
         let before = before.and_then(|stored| Membership::parse(&stored.blob).ok());
         let members = before.iter().chain([publication.membership()]).flat_map(|of| &of.members);
         let members: HashSet<PublicKey> = members.map(|member| member.key).collect();
         let published = self.memberships.publish(publication, unix_ms()).await;
+        let published = published.map_err(Unpublished::Refused)?;
         for machine in &members {
             self.look_again(machine);
             for host in self.hosts().of(machine) {
                 host.say(&Frame::Membership);
             }
         }
-        published.map_err(Unpublished::Refused)
+        Ok(published)
     }
 
     /// Whether a publication can be looked at now.

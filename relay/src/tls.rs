@@ -17,6 +17,8 @@ use sha2::{Digest as _, Sha256};
 
 pub use files::load;
 
+pub(crate) use own::write_private;
+
 /// What a TLS client offers when it is an authority that checks who holds a name (RFC 8737).
 pub const ACME_ALPN: &[u8] = b"acme-tls/1";
 

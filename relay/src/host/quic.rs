@@ -1,17 +1,13 @@
 //! `rp/1` on QUIC: frames on the control stream that the client opens, large ones each on a stream
 //! of its own.
 
-use std::fs::OpenOptions;
 use std::future::poll_fn;
-use std::io::{ErrorKind, Write as _};
 use std::net::UdpSocket;
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::crypto::rustls::QuicServerConfig;
-use quinn::{Connection, Endpoint, EndpointConfig, IdleTimeout, Incoming, RecvStream, SendStream};
+use quinn::{Connection, Endpoint, IdleTimeout, Incoming, RecvStream, SendStream};
 use quinn::{TransportConfig, VarInt};
 use rp_protocol::relay::login::{
     EXPORTER_LABEL, LOGIN_DEADLINE_MS, RelayLogin, RelayStep, Transport,
@@ -22,6 +18,7 @@ use rp_protocol::relay::{
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
+use super::reset_key::ResetKey;
 use super::session::{Broken, HostSession};
 use super::{Carrier, Host, Large, lock, login};
 use crate::conversation::BEAT;
@@ -62,54 +59,6 @@ pub enum QuicError {
     /// The cryptography that is built in lacks something; never in practice.
     #[error("QUIC cannot be set up: {0}")]
     Setup(String),
-}
-
-/// The key by which a relay that was started again tells hosts at once that it does not know their
-/// connections any more, instead of leaving them to wait (RFC 9000, section 10.3).
-pub struct ResetKey([u8; 32]);
-
-impl ResetKey {
-    /// The key in the file `quic.key` of this folder; it is made when there is none.
-    ///
-    /// # Errors
-    /// [`QuicError::Key`]
-    pub fn in_folder(folder: &Path) -> Result<Self, QuicError> {
-        let path = folder.join("quic.key");
-        Self::read_or_make(&path).map_err(|source| QuicError::Key { path, source })
-    }
-
-    fn read_or_make(path: &Path) -> std::io::Result<Self> {
-        let mut options = OpenOptions::new();
-        match options.write(true).create_new(true).mode(0o600).open(path) {
-            Ok(mut file) => {
-                let mut key = [0; 32];
-                getrandom::fill(&mut key)?;
-                file.write_all(&key)?;
-                file.sync_all()?;
-                Ok(ResetKey(key))
-            }
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                let key = std::fs::read(path)?;
-                let wrong = || std::io::Error::new(ErrorKind::InvalidData, "it is not 32 bytes");
-                Ok(ResetKey(key.try_into().map_err(|_| wrong())?))
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    fn endpoint_config(&self) -> EndpointConfig {
-        use sha2::Digest as _;
-        let reset = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &self.0);
-        let mut config = EndpointConfig::new(Arc::new(reset));
-        // Only ids that this relay gave out, before the restart too, are answered.
-        let digest =
-            sha2::Sha256::new_with_prefix(self.0).chain_update(b"connection ids").finalize();
-        let ids = digest.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
-        config.cid_generator(move || {
-            Box::new(quinn_proto::HashedConnectionIdGenerator::from_key(ids))
-        });
-        config
-    }
 }
 
 /// Accepts hosts over QUIC until the relay ends.

@@ -24,7 +24,8 @@ pub(super) fn load_or_make(
     files::load(file, file)
 }
 
-fn write_private(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
+/// Replaces a file that only the relay's user can read, as a whole.
+pub(crate) fn write_private(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
     if let Some(folder) = file.parent() {
         std::fs::create_dir_all(folder)?;
     }
