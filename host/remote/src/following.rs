@@ -1,22 +1,15 @@
 //! Following the owners: asking the relay, and what the answers change.
 
-use std::time::Duration;
-
-use rp_link::{HttpError, Relay, get, post};
+use rp_link::{HttpError, Relay};
 use rp_protocol::key::PublicKey;
-use rp_protocol::membership::{
-    Answer, FETCH_DEADLINE_MS, Fetch, Followed, MAX_ANSWER_BYTES, News, Request, SignedMembership,
-    Tick, write_publication,
-};
+use rp_protocol::membership::{Fetch, Followed, News, Request, SignedMembership, Tick};
 use rp_protocol::remote::Topology;
 use rp_store::StoreError;
 
 use crate::line::Line;
 use crate::machine::Machine;
+use crate::publications;
 use crate::traffic::REST_MS;
-
-/// How long a relay may take to answer, for each question.
-const DEADLINE: Duration = Duration::from_millis(FETCH_DEADLINE_MS);
 
 impl Machine<'_> {
     /// Asks the relay what is to be asked now.
@@ -143,15 +136,10 @@ async fn ask(
     request: &Request,
     known: Option<SignedMembership>,
 ) -> Result<Fetch, HttpError> {
-    let since = request.since.map(|version| format!("?since={version}")).unwrap_or_default();
-    let hash = request.owner.hash();
-    let path = format!("/mesh/{hash}{since}");
-    let (status, body) = get(relay, &path, MAX_ANSWER_BYTES + 1, DEADLINE).await?;
+    let (status, answer) = publications::read(relay, &request.owner, request.since).await?;
     if let (404, Some(known)) = (status, known) {
-        let body = write_publication(&known);
-        let (status, _) =
-            post(relay, &format!("/mesh/{hash}"), body, MAX_ANSWER_BYTES, DEADLINE).await?;
+        let (status, _) = publications::publish(relay, &known).await?;
         tracing::info!(status, "brought the relay a membership that it did not have");
     }
-    Ok(Fetch::Answered(Answer::read(status, &body)))
+    Ok(Fetch::Answered(answer))
 }

@@ -18,6 +18,7 @@ mod line;
 mod machine;
 mod outbox;
 mod owner;
+mod publications;
 mod remote;
 mod status;
 mod task;

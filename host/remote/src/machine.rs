@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use rp_link::{Config as LinkConfig, Delivery, Link, Relay, Source, State, Wires};
+use rp_link::{Config as LinkConfig, Delivery, Link, Relay, State, Wires};
 use rp_mesh::{MeshEvent, Recipients, Role, Sender};
 use rp_protocol::key::{PublicKey, SecretKey};
 use rp_protocol::membership::{Fetch, Follower, Request};
@@ -56,9 +56,7 @@ pub(crate) struct Machine<'a> {
     pub(crate) shared: &'a Shared,
     pub(crate) key: SecretKey,
     key_in_file: bool,
-    first_relay: Relay,
-    more_relays: Vec<Relay>,
-    source: Source,
+    relays: Relays,
     pub(crate) link: Link,
     deliveries: mpsc::Receiver<Delivery>,
     pub(crate) follower: Follower,
@@ -97,9 +95,8 @@ impl<'a> Machine<'a> {
     ) -> Result<Self, FileError> {
         let OwnKey { key, in_file: key_in_file } = own;
         let is_off = wanted == Wanted::Off;
-        let Relays { first, more, source } = relays;
         let config = LinkConfig {
-            relays: std::iter::once(&first).chain(&more).cloned().collect(),
+            relays: relays.all().cloned().collect(),
             key: key.clone(),
             software: shared.config.software.clone(),
             wires: Wires::All,
@@ -116,9 +113,7 @@ impl<'a> Machine<'a> {
             shared,
             key,
             key_in_file,
-            first_relay: first,
-            more_relays: more,
-            source,
+            relays,
             link,
             deliveries,
             follower,
@@ -307,25 +302,20 @@ impl<'a> Machine<'a> {
                     line.drop_inventories();
                 }
             }
-            self.greet(machine).await;
+            let outgoing = self.with_bridge(|bridge, around| bridge.appeared(&machine, around));
+            let outgoing = outgoing.await;
+            self.send_inventories(outgoing).await;
             self.work(machine).await;
             self.send_what_waits_in_the_clear(machine).await;
         }
     }
 
-    /// Asks one machine who is on it, and tells it who is here.
-    async fn greet(&mut self, machine: PublicKey) {
-        if !matches!(&*self.link.state().borrow(), State::Connected { .. }) {
-            return;
-        }
-        let outgoing = self.with_bridge(|bridge, around| bridge.connected(around)).await;
-        let outgoing = outgoing.into_iter().filter(|one| one.to == machine).collect();
-        self.send_inventories(outgoing).await;
-    }
-
     async fn on_time(&mut self) {
-        let outgoing = self.with_bridge(|bridge, around| bridge.tick(around)).await;
-        self.send_inventories(outgoing).await;
+        // Who is here is looked up only when it is to be told.
+        if self.bridge.due_ms().is_some_and(|at_ms| at_ms <= self.now_ms()) {
+            let outgoing = self.with_bridge(|bridge, around| bridge.tick(around)).await;
+            self.send_inventories(outgoing).await;
+        }
         self.follow().await;
         let now_ms = wall_ms();
         if self.seals.certificate().is_due(now_ms) {
@@ -411,7 +401,7 @@ impl<'a> Machine<'a> {
         self.shared.door.show(aliases, self.bridge.roster(self.now_ms()));
         let status = Status {
             relay: self.relay().url.to_string(),
-            source: self.source,
+            source: self.relays.source,
             connection: Connection::Link(self.link.state().borrow().clone()),
             machine: Some(self.key.public()),
             alias: Some(topology.this().alias.clone()),
@@ -462,14 +452,10 @@ impl<'a> Machine<'a> {
 
     /// The relay it is connected to; without a connection, the one that is tried first.
     pub(crate) fn relay(&self) -> Relay {
-        let state = self.link.state();
-        let connected = match &*state.borrow() {
-            State::Connected { relay, .. } => {
-                self.more_relays.iter().find(|known| known.url.to_string() == *relay)
-            }
-            _ => None,
-        };
-        connected.unwrap_or(&self.first_relay).clone()
+        match &*self.link.state().borrow() {
+            State::Connected { relay, .. } => self.relays.called(relay).clone(),
+            _ => self.relays.first.clone(),
+        }
     }
 
     pub(crate) fn note_answer(&self, machine: PublicKey, sent: Sent, answers: rp_link::Answers) {

@@ -1,22 +1,18 @@
 //! What needs the owner's key: a mesh of machines without a phone.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
-use rp_link::{HttpError, get, post};
+use rp_link::HttpError;
 use rp_protocol::key::{PublicKey, SecretKey};
-use rp_protocol::membership::{
-    Answer, BadAnswer, FETCH_DEADLINE_MS, MAX_ANSWER_BYTES, Member, Membership, SignedMembership,
-    write_publication,
-};
+use rp_protocol::membership::{Answer, BadAnswer, Member, Membership, SignedMembership};
 use rp_protocol::owner::{WordsError, owner_from_words, words_of_owner};
 use zeroize::Zeroizing;
 
 use crate::files::wall_ms;
+use crate::publications;
 use crate::remote::{Remote, RemoteError};
 use crate::task::Command;
 
-/// How long a relay may take to answer.
-const DEADLINE: Duration = Duration::from_millis(FETCH_DEADLINE_MS);
 /// How often a change is tried again when another device of the owner was faster.
 const ATTEMPTS: u32 = 3;
 /// What Remote Pi's list of devices shows for an owner of this program.
@@ -296,10 +292,8 @@ impl Remote {
     }
 
     async fn published(&self, owner: &PublicKey) -> Result<Option<SignedMembership>, OwnerError> {
-        let relay = self.relay()?;
-        let path = format!("/mesh/{}", owner.hash());
-        let (status, body) = get(&relay, &path, MAX_ANSWER_BYTES + 1, DEADLINE).await?;
-        match Answer::read(status, &body) {
+        let (status, answer) = publications::read(&self.relay()?, owner, None).await?;
+        match answer {
             Answer::Membership(signed) if signed.membership().owner == *owner => Ok(Some(signed)),
             Answer::Membership(_) => Err(OwnerError::Answer("it is another owner's".to_owned())),
             Answer::NothingNew => Ok(None),
@@ -317,15 +311,12 @@ impl Remote {
         version: u64,
         members: Vec<Member>,
     ) -> Result<(), OwnerError> {
-        let relay = self.relay()?;
         let issued_at = wall_ms();
         let membership = Membership { version, issued_at, owner: owner.public(), members };
-        let body = write_publication(&membership.sign(owner));
-        let path = format!("/mesh/{}", owner.public().hash());
-        match post(&relay, &path, body, MAX_ANSWER_BYTES, DEADLINE).await? {
+        match publications::publish(&self.relay()?, &membership.sign(owner)).await? {
             (200, _) => Ok(()),
-            (status, body) => {
-                let text = String::from_utf8_lossy(&body).chars().take(200).collect();
+            (status, text) => {
+                let text = text.chars().take(200).collect();
                 Err(OwnerError::NotPublished { status, text })
             }
         }

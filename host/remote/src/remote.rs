@@ -172,6 +172,18 @@ pub(crate) struct Relays {
     pub(crate) source: Source,
 }
 
+impl Relays {
+    /// In the order in which they are tried.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Relay> {
+        std::iter::once(&self.first).chain(&self.more)
+    }
+
+    /// The one with this URL; if there is none, the first.
+    pub(crate) fn called(&self, url: &str) -> &Relay {
+        self.more.iter().find(|relay| relay.url.as_str() == url).unwrap_or(&self.first)
+    }
+}
+
 /// This machine among others. Clones are the same; it ends with the last one.
 #[derive(Clone)]
 pub struct Remote {
@@ -272,9 +284,7 @@ impl Remote {
 
     /// The relay this machine is connected to; without a connection, the one that is tried first.
     pub(crate) fn relay(&self) -> Result<Relay, RemoteError> {
-        let Relays { first, more, .. } = self.shared.relays()?;
-        let shown = self.status.borrow().relay.clone();
-        Ok(more.into_iter().find(|relay| relay.url.to_string() == shown).unwrap_or(first))
+        Ok(self.shared.relays()?.called(&self.status.borrow().relay).clone())
     }
 
     pub(crate) fn invitation(&self) -> std::sync::MutexGuard<'_, Option<Held>> {

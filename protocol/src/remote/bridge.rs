@@ -133,6 +133,14 @@ impl Bridge {
         self.ask_and_tell(&siblings, around)
     }
 
+    /// A sibling is there: it is asked who is on it and told who is here.
+    pub fn appeared(&mut self, key: &PublicKey, around: &mut Around<'_>) -> Vec<Outgoing> {
+        match self.topology.by_key(key).cloned() {
+            Some(sibling) if self.announce_ms.is_some() => self.ask_and_tell(&[sibling], around),
+            _ => Vec::new(),
+        }
+    }
+
     /// The relay is gone. What is known stays until it is too old.
     pub fn disconnected(&mut self) {
         self.announce_ms = None;
