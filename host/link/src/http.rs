@@ -37,7 +37,8 @@ pub async fn get(
     most: usize,
     deadline: Duration,
 ) -> Result<(u16, Bytes), HttpError> {
-    within(deadline, ask(relay, Method::GET, path, Bytes::new(), most)).await
+    let request = request(relay, Method::GET, path, Bytes::new())?;
+    within(deadline, ask(relay, request, most)).await
 }
 
 /// Posts JSON: status and body of the answer, as with [`get`].
@@ -51,7 +52,23 @@ pub async fn post(
     most: usize,
     deadline: Duration,
 ) -> Result<(u16, Bytes), HttpError> {
-    within(deadline, ask(relay, Method::POST, path, Bytes::from(json), most)).await
+    let request = request(relay, Method::POST, path, Bytes::from(json))?;
+    within(deadline, ask(relay, request, most)).await
+}
+
+fn request(
+    relay: &Relay,
+    method: Method,
+    path: &str,
+    body: Bytes,
+) -> Result<Request<Full<Bytes>>, HttpError> {
+    Request::builder()
+        .method(method)
+        .uri(format!("{}{path}", relay.url.path()))
+        .header("host", relay.url.authority())
+        .header("content-type", "application/json")
+        .body(Full::new(body))
+        .map_err(HttpError::of)
 }
 
 async fn within<T>(
@@ -68,40 +85,28 @@ async fn within<T>(
 
 async fn ask(
     relay: &Relay,
-    method: Method,
-    path: &str,
-    body: Bytes,
+    request: Request<Full<Bytes>>,
     most: usize,
 ) -> Result<(u16, Bytes), HttpError> {
     let host = relay.url.host();
     let stream = TcpStream::connect((host.as_str(), relay.url.port())).await;
     let stream = stream.map_err(HttpError::of)?;
     if !relay.url.is_encrypted() {
-        return converse(stream, relay, method, path, body, most).await;
+        return converse(stream, request, most).await;
     }
     let config = client_config(relay.trust, b"http/1.1").map_err(HttpError::of)?;
     let name = ServerName::try_from(host).map_err(HttpError::of)?;
     let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await;
-    converse(stream.map_err(HttpError::of)?, relay, method, path, body, most).await
+    converse(stream.map_err(HttpError::of)?, request, most).await
 }
 
 async fn converse(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    relay: &Relay,
-    method: Method,
-    path: &str,
-    body: Bytes,
+    request: Request<Full<Bytes>>,
     most: usize,
 ) -> Result<(u16, Bytes), HttpError> {
     let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
     let (mut sender, connection) = handshake.map_err(HttpError::of)?;
-    let request = Request::builder()
-        .method(method)
-        .uri(format!("{}{path}", relay.url.path()))
-        .header("host", relay.url.authority())
-        .header("content-type", "application/json")
-        .body(Full::new(body))
-        .map_err(HttpError::of)?;
     let answer = async {
         let answer = sender.send_request(request).await.map_err(HttpError::of)?;
         let status = answer.status().as_u16();

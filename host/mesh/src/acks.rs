@@ -67,9 +67,7 @@ impl PendingAcks {
             let _ = entry.tell.send(outcome);
         }
     }
-}
 
-impl PendingAcks {
     /// Whether somebody waits for word about a message.
     pub(crate) fn waits_for(&self, id: &EnvelopeId) -> bool {
         lock(&self.waiting).contains_key(id)
