@@ -1,21 +1,36 @@
 //! A machine of the owner that speaks only the old wire, on which nothing is sealed.
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use rp_link::{Config, Delivery, Link, Message, RelayUrl, Trust, Wires};
 use rp_protocol::{
     key::{PublicKey, SecretKey},
-    membership::{Answer, Member, write_publication},
+    membership::{Answer, Member},
     owner::owner_from_words,
     relay::MessageId,
 };
 use serde_json::{Value, json};
 
-use crate::{PATIENCE, relay::Relay};
+use crate::{
+    PATIENCE,
+    host::Host,
+    machines::{machine, sees},
+    relay::{Relay, publish},
+};
 
 /// One that is logged in.
 pub struct OldMachine {
     link: Link,
     deliveries: tokio::sync::mpsc::Receiver<Delivery>,
+}
+
+/// A machine `lab` that has the owner's key, and one called `old` that `lab` sees.
+pub async fn beside_an_old_one(relay: &Relay) -> Result<(Host, OldMachine)> {
+    let lab = machine(relay).await?;
+    let created = lab.run_json(&["mesh", "create", "--name", "lab"]).await?;
+    let words = created.get("recovery_words").and_then(Value::as_str).context("no words")?;
+    let old = OldMachine::join(relay, words, "old").await?;
+    sees(&lab, "old", "online-legacy").await?;
+    Ok((lab, old))
 }
 
 impl OldMachine {
@@ -38,9 +53,7 @@ impl OldMachine {
             paired_at: "2026-01-01T00:00:00.000Z".to_owned(),
             nickname: Some(nickname.to_owned()),
         });
-        let body = write_publication(&membership.sign(&owner));
-        let (status, _) = rp_link::post(&relay, &path, body, 1 << 20, PATIENCE).await?;
-        ensure!(status == 200, "the membership was not taken: status {status}");
+        publish(&relay, &owner, membership).await?;
         let (link, deliveries) = Link::start(Config {
             relays: vec![relay],
             key,

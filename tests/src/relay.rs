@@ -8,7 +8,11 @@ use std::{
     sync::mpsc,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
+use rp_protocol::{
+    key::SecretKey,
+    membership::{Membership, write_publication},
+};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -199,6 +203,22 @@ impl Relay {
             let _ = process.wait();
         }
     }
+}
+
+/// Has an owner publish a membership.
+///
+/// # Errors
+/// When the relay does not take it.
+pub async fn publish(
+    relay: &rp_link::Relay,
+    owner: &SecretKey,
+    membership: Membership,
+) -> Result<()> {
+    let body = write_publication(&membership.sign(owner));
+    let path = format!("/mesh/{}", owner.public().hash());
+    let (status, answer) = rp_link::post(relay, &path, body, 1 << 20, PATIENCE).await?;
+    ensure!(status == 200, "not taken: {status}: {}", String::from_utf8_lossy(&answer));
+    Ok(())
 }
 
 impl Drop for Relay {

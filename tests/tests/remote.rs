@@ -13,7 +13,7 @@ use rp_tests::{
     PATIENCE,
     host::Host,
     machines::{NO_KEYRING, inbox, knows, machine, pair, sees},
-    old_machine::OldMachine,
+    old_machine::beside_an_old_one,
     relay::Relay,
 };
 use serde_json::{Value, json};
@@ -163,14 +163,7 @@ async fn a_machine_gets_another_name_and_the_owner_comes_back_from_words() {
 #[tokio::test]
 async fn a_machine_of_the_old_wire_is_written_to_in_the_clear_and_that_is_said() {
     let relay = Relay::start().unwrap();
-    let mut lab = machine(&relay).await.unwrap();
-    let created = lab.run_json(&["mesh", "create", "--name", "lab"]).await.unwrap();
-    let words = created["recovery_words"].as_str().unwrap();
-    let mut old = OldMachine::join(&relay, words, "old").await.unwrap();
-    // It learns of the other at its next start at the latest.
-    lab.stop().await.unwrap();
-    lab.start_again().await.unwrap();
-    sees(&lab, "old", "online-legacy").await.unwrap();
+    let (lab, mut old) = beside_an_old_one(&relay).await.unwrap();
 
     let (sent, received) =
         tokio::join!(lab.run_json(&["send", "old:/srv/web@web", "hello"]), async {

@@ -13,7 +13,7 @@ use rp_tests::{
     PATIENCE,
     host::Host,
     machines::{NO_KEYRING, found, inbox, join, knows, machine, pair, say, sees},
-    old_machine::OldMachine,
+    old_machine::beside_an_old_one,
     relay::Relay,
 };
 use serde_json::{Value, json};
@@ -109,13 +109,7 @@ async fn when_the_first_relay_is_gone_machines_meet_on_the_next_of_their_list() 
 #[tokio::test]
 async fn a_machine_cannot_put_words_into_the_mouth_of_the_router_here() {
     let relay = Relay::start().unwrap();
-    let mut lab = machine(&relay).await.unwrap();
-    let created = lab.run_json(&["mesh", "create", "--name", "lab"]).await.unwrap();
-    let words = created["recovery_words"].as_str().unwrap();
-    let mut old = OldMachine::join(&relay, words, "old").await.unwrap();
-    lab.stop().await.unwrap();
-    lab.start_again().await.unwrap();
-    sees(&lab, "old", "online-legacy").await.unwrap();
+    let (lab, mut old) = beside_an_old_one(&relay).await.unwrap();
     let (lab_key, envelope) = {
         let (sent, received) = tokio::join!(say(&lab, "old:/srv/web@web", "hello"), old.next());
         sent.unwrap();

@@ -11,7 +11,7 @@ use rp_tests::{
     forwarder::Forwarder,
     host::Host,
     machines::{found, inbox, machine, say, sees},
-    old_machine::OldMachine,
+    old_machine::beside_an_old_one,
     relay::{Options, Relay},
     traces::{Wanted, in_memory},
 };
@@ -91,14 +91,7 @@ async fn what_is_sealed_is_in_nothing_that_passes_the_relay_and_not_in_its_memor
 #[tokio::test]
 async fn what_is_said_in_the_clear_is_found_on_the_wire_and_in_the_relays_memory() {
     let (forwarder, relay) = recorded().await;
-    let mut lab = machine(&relay).await.unwrap();
-    let created = lab.run_json(&["mesh", "create", "--name", "lab"]).await.unwrap();
-    let words = created["recovery_words"].as_str().unwrap();
-    let mut old = OldMachine::join(&relay, words, "old").await.unwrap();
-    // It learns of the other at its next start at the latest.
-    lab.stop().await.unwrap();
-    lab.start_again().await.unwrap();
-    sees(&lab, "old", "online-legacy").await.unwrap();
+    let (lab, mut old) = beside_an_old_one(&relay).await.unwrap();
 
     let part = marker("clear");
     let body = part.repeat(20_000 / part.len());

@@ -4,7 +4,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail, ensure};
 use hdrhistogram::Histogram;
-use rp_tests::{PATIENCE, host::Host, relay::Relay};
+use rp_tests::{PATIENCE, host::Host, machines, relay::Relay};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
@@ -19,28 +19,17 @@ const MESSAGES: usize = 500;
 
 pub(crate) async fn measure(table: &mut Table) -> Result<()> {
     let relay = Relay::start_with(&QUIC_TOO)?;
-    let fingerprint = relay.fingerprint().context("no fingerprint")?.to_owned();
-    between_machines(table, &relay, "QUIC", &[("RP_HOST_RELAY_CERTIFICATE", &fingerprint)]).await?;
-    between_machines(table, &relay, "WebSocket", &[]).await
+    between_machines(table, pair(&relay, true).await?, "QUIC").await?;
+    between_machines(table, pair(&relay, false).await?, "WebSocket").await
 }
 
 /// From the moment an agent's message is written to its daemon's socket until the other machine's
 /// daemon notes in the message's trace that its agent's program has it. Both read one clock, in
 /// whole milliseconds on the other side.
-async fn between_machines(
-    table: &mut Table,
-    relay: &Relay,
-    over: &str,
-    more: &[(&str, &str)],
-) -> Result<()> {
-    let (lab, desk) = pair(relay, more).await?;
+async fn between_machines(table: &mut Table, (lab, desk): (Host, Host), over: &str) -> Result<()> {
     let agent = create(&desk, "api").await?;
     let to = format!("desk:{}", agent["address"].as_str().context("no address")?);
-    let is_known = |peers: &Value| {
-        let mut peers = peers["peers"].as_array().into_iter().flatten();
-        peers.any(|peer| peer["address"] == *to)
-    };
-    lab.until(PATIENCE, "/v1/peers", is_known).await?;
+    machines::knows(&lab, &to).await?;
     let state = lab.get("/v1/relay").await?;
     ensure!(state["transport"] == over.to_lowercase(), "connected otherwise: {state}");
 
@@ -101,32 +90,12 @@ async fn until_answered(reader: &mut BufReader<OwnedReadHalf>, id: &str) -> Resu
     tokio::time::timeout(PATIENCE, reading).await.context("no answer")?
 }
 
-/// Two machines, `lab` and `desk`, of one owner whose key is on `lab`.
-async fn pair(relay: &Relay, more: &[(&str, &str)]) -> Result<(Host, Host)> {
-    let (lab, desk) = (machine(relay, more).await?, machine(relay, more).await?);
-    lab.run_json(&["mesh", "create", "--name", "lab"]).await?;
-    let invited = lab.post("/v1/mesh/invite", &Value::Null).await?;
-    desk.post("/v1/mesh/join", &json!({ "code": invited["code"], "name": "desk" })).await?;
-    let conversation = "/v1/mesh/conversation";
-    for stage in ["compare", "joined"] {
-        for host in [&desk, &lab] {
-            host.until(PATIENCE, conversation, |now| now["stage"] == stage).await?;
-        }
-        if stage == "compare" {
-            for host in [&desk, &lab] {
-                host.post(conversation, &json!({ "accept": true })).await?;
-            }
-        }
-    }
+/// Two machines, `lab` and `desk`, of one owner whose key is on `lab`. Without the relay's
+/// certificate there is no QUIC for them.
+async fn pair(relay: &Relay, quic: bool) -> Result<(Host, Host)> {
+    let mut variables = machines::variables(relay);
+    variables.retain(|(name, _)| quic || name != "RP_HOST_RELAY_CERTIFICATE");
+    let (lab, desk) = (Host::start(variables.clone()).await?, Host::start(variables).await?);
+    machines::found(&lab, &desk).await?;
     Ok((lab, desk))
-}
-
-/// A machine that knows the relay, with its keys in files.
-async fn machine(relay: &Relay, more: &[(&str, &str)]) -> Result<Host> {
-    let url = relay.url();
-    // Without a session bus no keyring of a person is touched.
-    let known =
-        [("REMOTE_PI_RELAY", &*url), ("DBUS_SESSION_BUS_ADDRESS", "unix:path=/nonexistent")];
-    let variables = known.iter().chain(more);
-    Host::start(variables.map(|(name, value)| ((*name).into(), (*value).into())).collect()).await
 }

@@ -11,11 +11,14 @@ use rp_link::{
 };
 use rp_protocol::{
     key::{PublicKey, SecretKey},
-    membership::{Membership, write_publication},
+    membership::Membership,
     relay::{MessageId, Verdict},
     seal::{Channel, Received, SealError, SealingKey},
 };
-use rp_tests::{PATIENCE, relay::Relay};
+use rp_tests::{
+    PATIENCE,
+    relay::{Relay, publish},
+};
 use tokio::sync::mpsc;
 
 use super::{
@@ -81,11 +84,8 @@ impl Mesh {
         let machines = FIRST_MACHINE..FIRST_MACHINE + MACHINES;
         let members = machines.map(|number| member(key(number).public())).collect();
         let membership = Membership { version: 1, issued_at: 1, owner: owner.public(), members };
-        let body = write_publication(&membership.sign(&owner));
-        let path = format!("/mesh/{}", owner.public().hash());
         let websocket = reached(relay, Over::WebSocket)?;
-        let (status, answer) = rp_link::post(&websocket, &path, body, 1 << 20, PATIENCE).await?;
-        ensure!(status == 200, "{status}: {}", String::from_utf8_lossy(&answer));
+        publish(&websocket, &owner, membership).await?;
         let next = AtomicU64::new(FIRST_MACHINE);
         Ok(Mesh { quic: reached(relay, Over::Quic)?, websocket, next })
     }
