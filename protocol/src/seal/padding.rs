@@ -1,20 +1,21 @@
 //! Hides how long a content is: the relay sees only in which bucket it lies.
 //!
-//! Content is followed by one byte 1 and by zeros up to the length of a bucket. Buckets are 256 bytes
-//! and each power of two up to 64 KiB, then each multiple of 64 KiB.
+//! Content is followed by one byte 1 and by zeros up to the length of a bucket. The smallest bucket has
+//! 256 bytes. Above, a length keeps as many leading bits as its logarithm has bits, and the others
+//! become zeros, upwards: Padmé (Nikitin et al., "Reducing Metadata Leakage from Encrypted Files and
+//! Communication with PURBs", 2019, section 4). So padding adds at most a sixteenth, and lengths up
+//! to 8 MiB lie in fewer than 360 buckets.
 
 const SMALLEST: usize = 256;
-const STEP: usize = 64 * 1024;
 
 /// The length of the bucket for this many bytes of content.
 #[must_use]
 pub fn bucket(content: usize) -> usize {
-    let marked = content.saturating_add(1);
-    if marked <= STEP {
-        marked.next_power_of_two().max(SMALLEST)
-    } else {
-        marked.div_ceil(STEP).saturating_mul(STEP)
-    }
+    let marked = content.saturating_add(1).max(SMALLEST);
+    let logarithm = marked.ilog2();
+    let kept_bits = logarithm.ilog2() + 1;
+    let step = 1 << (logarithm - kept_bits);
+    marked.checked_next_multiple_of(step).unwrap_or(usize::MAX)
 }
 
 /// The content with its padding.
@@ -45,20 +46,36 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn buckets_are_powers_of_two_and_then_steps() {
+    fn buckets_grow_in_steps_that_grow() {
         let buckets = [
             (0, 256),
             (255, 256),
-            (256, 512),
+            (256, 272),
+            (271, 272),
+            (272, 288),
+            (511, 512),
             (1000, 1024),
-            (1024, 2048),
+            (1024, 1088),
             (65_535, 65_536),
-            (65_536, 131_072),
-            (200_000, 262_144),
+            (65_536, 67_584),
+            (8_257_535, 8_257_536),
+            (8_257_536, 8_388_608),
+            (usize::MAX, usize::MAX),
         ];
         for (content, length) in buckets {
             assert_eq!(bucket(content), length, "{content}");
         }
+    }
+
+    #[test]
+    fn there_are_few_buckets_and_they_cost_little() {
+        let (mut content, mut buckets) = (0, 0);
+        while content < 8 * 1024 * 1024 {
+            let length = bucket(content);
+            assert!(length <= SMALLEST || (length - content) * 16 <= content, "{content}");
+            (content, buckets) = (length, buckets + 1);
+        }
+        assert!(buckets < 360, "{buckets}");
     }
 
     proptest! {

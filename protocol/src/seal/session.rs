@@ -33,8 +33,8 @@ use crate::relay::fields::{Fields, FrameError};
 pub const EPOCH_MESSAGES: u64 = 1 << 16;
 /// How many bytes of padded content one key seals: 1 GiB.
 pub const EPOCH_BYTES: u64 = 1 << 30;
-/// The longest content that can be sealed, in bytes.
-pub const MAX_CONTENT_BYTES: usize = crate::relay::MAX_BODY_BYTES - 64 * 1024 - 1;
+/// The longest content that can be sealed, in bytes: that of the last bucket but one.
+pub const MAX_CONTENT_BYTES: usize = crate::relay::MAX_BODY_BYTES - 128 * 1024 - 1;
 /// After how long a session should be followed by a new one, in milliseconds: a day.
 pub const RENEW_AFTER_MS: u64 = 24 * 60 * 60 * 1000;
 /// After how long a session is no longer used, in milliseconds: a week.
