@@ -16,6 +16,7 @@ use rp_tests::{
     old_machine::beside_an_old_one,
     relay::Relay,
 };
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 /// How soon a change shows: well before the minute after which everybody asks anyway.
@@ -104,6 +105,33 @@ async fn when_the_first_relay_is_gone_machines_meet_on_the_next_of_their_list() 
     sees(&lab, "desk", "online").await.unwrap();
     say(&lab, &there, "what is 2 + 1?").await.unwrap();
     assert_eq!(inbox(&lab, 1).await.unwrap()[0]["body"], "3");
+}
+
+#[tokio::test]
+async fn what_a_machine_does_not_confirm_in_time_waits_and_arrives_once() {
+    let relay = Relay::start().unwrap();
+    let (lab, desk) = pair(&relay).await.unwrap();
+    sees(&lab, "desk", "online").await.unwrap();
+    // To the relay it is there: it only does not react.
+    signal(&desk, Signal::STOP);
+    let sent = json!({ "to": "desk:person", "body": "are you there?" });
+    let sent = lab.post("/v1/messages", &sent).await.unwrap();
+    let expected = json!([{
+        "to": "desk:person",
+        "status": "waiting",
+        "reason": "that machine has not said yet that it has it",
+    }]);
+    assert_eq!(sent["outcomes"], expected);
+    signal(&desk, Signal::CONT);
+    say(&lab, "desk:person", "good").await.unwrap();
+    let bodies: Vec<Value> =
+        inbox(&desk, 2).await.unwrap().iter().map(|message| message["body"].clone()).collect();
+    assert_eq!(bodies, ["are you there?", "good"]);
+}
+
+fn signal(host: &Host, signal: Signal) {
+    let pid = host.pid().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
+    kill_process(pid.unwrap(), signal).unwrap();
 }
 
 #[tokio::test]

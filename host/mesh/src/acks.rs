@@ -15,6 +15,8 @@ use crate::receipt::Outcome;
 struct Waiting {
     origin: AckOrigin,
     tell: oneshot::Sender<Outcome>,
+    /// What to say when no word comes in time.
+    otherwise: Outcome,
 }
 
 /// Messages that wait for an acknowledgement. One entry for each call that waits, at most 5 s.
@@ -34,7 +36,8 @@ impl PendingAcks {
     pub(crate) fn expect(&self, id: EnvelopeId, destination: &str) -> AckWait<'_> {
         let (tell, told) = oneshot::channel();
         let origin = AckOrigin::expected(destination);
-        lock(&self.waiting).insert(id, Waiting { origin, tell });
+        let waiting = Waiting { origin, tell, otherwise: Outcome::Timeout };
+        lock(&self.waiting).insert(id, waiting);
         AckWait { acks: self, id, told }
     }
 
@@ -73,6 +76,13 @@ impl PendingAcks {
         lock(&self.waiting).contains_key(id)
     }
 
+    /// Whoever waits for word about a message is told this when none comes in time.
+    pub(crate) fn otherwise(&self, id: &EnvelopeId, outcome: Outcome) {
+        if let Some(entry) = lock(&self.waiting).get_mut(id) {
+            entry.otherwise = outcome;
+        }
+    }
+
     /// Tells whoever waits for word about a message what became of it. Whether somebody waited.
     pub(crate) fn tell(&self, id: &EnvelopeId, outcome: Outcome) -> bool {
         let waiting = lock(&self.waiting).remove(id);
@@ -82,12 +92,13 @@ impl PendingAcks {
 }
 
 impl AckWait<'_> {
-    /// What became of the message, or [`Outcome::Timeout`].
+    /// What became of the message, or what is to be said when that is not known in time.
     pub(crate) async fn outcome(mut self, patience: Duration) -> Outcome {
-        match timeout(patience, &mut self.told).await {
-            Ok(Ok(outcome)) => outcome,
-            _ => Outcome::Timeout,
+        if let Ok(Ok(outcome)) = timeout(patience, &mut self.told).await {
+            return outcome;
         }
+        let waiting = lock(&self.acks.waiting).remove(&self.id);
+        waiting.map_or(Outcome::Timeout, |entry| entry.otherwise)
     }
 }
 

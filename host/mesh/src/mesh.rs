@@ -586,6 +586,12 @@ impl Mesh {
         self.core.around.acks.tell(&id, Outcome::Waiting { reason: reason.to_owned() });
     }
 
+    /// A message of this host for another machine is on disk and is being sent: whoever waits for
+    /// word about it is told so when that machine has said nothing in time.
+    pub fn is_on_its_way(&self, id: EnvelopeId, reason: &str) {
+        self.core.around.acks.otherwise(&id, Outcome::Waiting { reason: reason.to_owned() });
+    }
+
     /// A message of this host for another machine cannot be carried: whoever waits for word about
     /// it is told now. Whether somebody waited.
     pub fn is_refused(&self, id: EnvelopeId, reason: &str) -> bool {

@@ -76,7 +76,8 @@ pub enum Outcome {
         /// Why.
         reason: String,
     },
-    /// On disk for a machine that is not connected; it is sent when that is back.
+    /// On disk for another machine, which is not connected or has not said in time that it has it.
+    /// It is sent until that machine confirms it.
     Waiting {
         /// For what.
         reason: String,

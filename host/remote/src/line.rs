@@ -163,6 +163,16 @@ impl Line {
         self.record.set_received(&kept.received);
     }
 
+    /// The messages taken in these changes that wait for their machine.
+    pub(crate) fn patient(&self, changes: &[Change]) -> impl Iterator<Item = EnvelopeId> {
+        let taken = changes.iter().filter_map(|change| match change {
+            Change::Taken { number, .. } => self.notes.get(number),
+            _ => None,
+        });
+        let patient = taken.filter(|note| note.may_wait);
+        patient.filter_map(|note| EnvelopeId::parse(note.id.as_deref()?))
+    }
+
     /// Takes back what has waited too long; gives what was an agent's.
     pub(crate) fn expire(&mut self, now_ms: u64) -> Vec<Note> {
         self.take_back(|note| note.expires_at_ms.is_some_and(|at_ms| at_ms <= now_ms))

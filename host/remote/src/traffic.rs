@@ -25,6 +25,7 @@ const SENDERS_PATIENCE_MS: u64 = 5_000;
 /// busy.
 pub(crate) const REST_MS: u64 = 5_000;
 
+const NOT_CONFIRMED: &str = "that machine has not said yet that it has it";
 const NOT_CONNECTED: &str = "that machine is not connected";
 const NOT_AUTHORISED: &str = "the relay does not know that both machines are one owner's";
 const UNWANTED: &str = "that machine does not take part in a mesh with this one";
@@ -356,8 +357,13 @@ impl Machine<'_> {
         let Some(line) = self.lines.get_mut(&machine) else { return false };
         let before = line.notes.clone();
         line.note(&changes);
+        let patient: Vec<EnvelopeId> = line.patient(&changes).collect();
         let kept = self.shared.outbox.keep(machine, &line.record, changes, &line.notes).await;
-        let Err(error) = kept else { return true };
+        let Err(error) = kept else {
+            let mesh = &self.shared.config.mesh;
+            patient.into_iter().for_each(|id| mesh.is_on_its_way(id, NOT_CONFIRMED));
+            return true;
+        };
         tracing::error!(%error, "messages for another machine cannot be put on disk");
         self.reload(machine, before).await;
         false

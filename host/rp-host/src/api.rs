@@ -196,7 +196,7 @@ pub struct Sent {
 pub struct Outcome {
     /// The recipient as it was named.
     pub to: String,
-    /// `received`, `denied`, `unknown`, `held`, `waiting` (until its machine is connected),
+    /// `received`, `denied`, `unknown`, `held`, `waiting` (on disk until its machine confirms it),
     /// `timeout` or `sent` (a broadcast).
     pub status: String,
     /// Why, when it was not received.
