@@ -446,6 +446,18 @@ mod following {
     }
 
     #[test]
+    fn a_relay_that_is_connected_anew_is_asked_once_for_all_it_has() {
+        let mut follower = follower(None);
+        learn(&mut follower, signed(listed(4)));
+        follower.connected(0);
+        let requests = ask(&mut follower);
+        assert_eq!(requests[0].since, None);
+        let news = follower.answered(&requests[0], signed(listed(3))).unwrap();
+        assert_eq!(news.troubles, [(owner().public(), Trouble::Rollback { offered: 3, floor: 4 })]);
+        assert_eq!(ask(&mut follower)[0].since, Some(4));
+    }
+
+    #[test]
     fn an_answer_after_the_deadline_counts_for_nothing() {
         let mut follower = follower(None);
         let requests = ask(&mut follower);

@@ -100,34 +100,49 @@ async fn what_was_acknowledged_as_waiting_outlives_every_program_between() {
     assert_eq!(bodies(inbox(&desk, 3).await.unwrap()), ["first", "waiting", "after"]);
 }
 
-#[tokio::test]
-async fn a_relay_that_goes_back_does_not_bring_a_removed_machine_back() {
-    let forwarder = Forwarder::open().await.unwrap();
-    let options = Options { name: Some(forwarder.name()), ..Options::default() };
-    let mut relay = Relay::start_as(options).unwrap();
-    forwarder.lead_to(relay.address());
-    let (mut lab, mut desk) = pair(&relay).await.unwrap();
+/// A machine that has removed another one, which has not heard of it. The relay is down, and when it
+/// starts again it has gone back to before that.
+async fn gone_back(relay: &mut Relay) -> (Host, Host) {
+    let (lab, mut desk) = pair(relay).await.unwrap();
     let file = relay.data().join("mesh.redb");
     relay.kill();
     let before = std::fs::read(&file).unwrap();
     relay.start_again().unwrap();
     sees(&lab, "desk", "online").await.unwrap();
-    // It does not hear that it was removed.
     desk.stop().await.unwrap();
     lab.run_json(&["mesh", "remove", "desk"]).await.unwrap();
-    let is_alone = |mesh: &Value| {
-        let owner = &mesh["owners"][0];
-        owner["version"] == 3 && owner["members"].as_array().is_some_and(|all| all.len() == 1)
-    };
     lab.until(PATIENCE, "/v1/mesh", is_alone).await.unwrap();
-
-    lab.stop().await.unwrap();
     relay.kill();
     std::fs::write(&file, before).unwrap();
+    (lab, desk)
+}
+
+/// Whether a machine knows that it is the only one of its owner.
+fn is_alone(mesh: &Value) -> bool {
+    let owner = &mesh["owners"][0];
+    owner["version"] == 3 && owner["members"].as_array().is_some_and(|all| all.len() == 1)
+}
+
+#[tokio::test]
+async fn a_relay_that_was_restored_is_brought_what_has_changed_since() {
+    let mut relay = Relay::start().unwrap();
+    let (_lab, mut desk) = gone_back(&mut relay).await;
     relay.start_again().unwrap();
-    // A relay that was asked for what is newer would only say that it has nothing.
-    forwarder.rewrite("?since=", "?hence=");
-    lab.start_again().await.unwrap();
+    desk.start_again().await.unwrap();
+    // It hears it from the relay, which heard it from the other one.
+    desk.until(PATIENCE, "/v1/mesh", |mesh| mesh["owners"] == json!([])).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_relay_that_stays_back_does_not_bring_a_removed_machine_back() {
+    let forwarder = Forwarder::open().await.unwrap();
+    let options = Options { name: Some(forwarder.name()), ..Options::default() };
+    let mut relay = Relay::start_as(options).unwrap();
+    forwarder.lead_to(relay.address());
+    let (lab, mut desk) = gone_back(&mut relay).await;
+    // It takes nothing newer either.
+    forwarder.rewrite("POST /mesh/", "POST /mess/");
+    relay.start_again().unwrap();
     let warning = "went back to version 2 of the membership; 3 was accepted";
     lab.until(PATIENCE, "/v1/relay", |relay| warns(relay, warning)).await.unwrap();
     let mesh = lab.get("/v1/mesh").await.unwrap();

@@ -2,7 +2,7 @@
 
 use rp_link::{HttpError, Relay};
 use rp_protocol::key::PublicKey;
-use rp_protocol::membership::{Fetch, Followed, News, Request, SignedMembership, Tick};
+use rp_protocol::membership::{Answer, Fetch, Followed, News, Request, SignedMembership, Tick};
 use rp_protocol::remote::Topology;
 use rp_store::StoreError;
 
@@ -129,17 +129,23 @@ impl Machine<'_> {
     }
 }
 
-/// Asks the relay about one owner. A relay that has nothing of an owner whose membership is known
-/// here gets it: it is signed, so it does not matter who brings it.
+/// Asks the relay about one owner. A relay that has nothing or something older of an owner whose
+/// membership is known here gets it: it is signed, so it does not matter who brings it.
 async fn ask(
     relay: &Relay,
     request: &Request,
     known: Option<SignedMembership>,
 ) -> Result<Fetch, HttpError> {
     let (status, answer) = publications::read(relay, &request.owner, request.since).await?;
-    if let (404, Some(known)) = (status, known) {
-        let (status, _) = publications::publish(relay, &known).await?;
-        tracing::info!(status, "brought the relay a membership that it did not have");
+    let is_older = |than: &SignedMembership| match &answer {
+        Answer::Membership(signed) => signed.membership().version < than.membership().version,
+        _ => status == 404,
+    };
+    if let Some(known) = known.filter(is_older) {
+        match publications::publish(relay, &known).await {
+            Ok((status, _)) => tracing::info!(status, "brought the relay a membership it lacked"),
+            Err(error) => tracing::warn!(%error, "the relay lacks a membership"),
+        }
     }
     Ok(Fetch::Answered(answer))
 }

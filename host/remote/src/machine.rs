@@ -275,7 +275,7 @@ impl<'a> Machine<'a> {
 
     async fn on_state(&mut self, is_connected: bool) {
         if is_connected {
-            self.follower.hurry(self.now_ms());
+            self.follower.connected(self.now_ms());
             let outgoing = self.with_bridge(|bridge, around| bridge.connected(around)).await;
             self.send_inventories(outgoing).await;
         } else {

@@ -137,6 +137,8 @@ pub struct Follower {
     /// Of owners that there is no pairing with.
     kept: BTreeMap<PublicKey, Followed>,
     due_ms: u64,
+    /// The relay may have less than it said before: it is asked for all it has.
+    asks_for_all: bool,
     sweeps: u64,
     sweep: Option<Sweep>,
 }
@@ -147,7 +149,15 @@ impl Follower {
     #[must_use]
     pub fn new(machine: PublicKey, kept: impl IntoIterator<Item = Followed>, now_ms: u64) -> Self {
         let kept = kept.into_iter().map(|followed| (followed.owner, followed)).collect();
-        Follower { machine, owners: BTreeMap::new(), kept, due_ms: now_ms, sweeps: 0, sweep: None }
+        Follower {
+            machine,
+            owners: BTreeMap::new(),
+            kept,
+            due_ms: now_ms,
+            asks_for_all: false,
+            sweeps: 0,
+            sweep: None,
+        }
     }
 
     /// Takes the pairings as they are now. Must not be called when they could not be read. Whether
@@ -197,8 +207,15 @@ impl Follower {
         self.sweep.as_ref().map_or(self.due_ms, |sweep| sweep.deadline_ms)
     }
 
-    /// Makes the next sweep due at once: the relay said that something changed, or it is connected
-    /// again.
+    /// Makes the next sweep due at once: this machine is connected, maybe to another relay than
+    /// before or to one that has gone back. One that is asked only for what is newer would not show
+    /// that it has something older, so it is asked for all it has.
+    pub fn connected(&mut self, now_ms: u64) {
+        self.asks_for_all = true;
+        self.hurry(now_ms);
+    }
+
+    /// Makes the next sweep due at once: the relay said that something changed.
     pub fn hurry(&mut self, now_ms: u64) {
         self.due_ms = self.due_ms.min(now_ms);
     }
@@ -224,9 +241,10 @@ impl Follower {
             unanswered: self.owners.keys().copied().collect(),
             news: News::default(),
         });
+        let asks_for_all = std::mem::take(&mut self.asks_for_all);
         let request = |owner: &Owner| Request {
             owner: owner.pairing.owner,
-            since: owner.membership.as_ref().and(owner.floor),
+            since: owner.membership.as_ref().and(owner.floor).filter(|_| !asks_for_all),
             sweep: self.sweeps,
         };
         Tick::Ask(self.owners.values().map(request).collect())
