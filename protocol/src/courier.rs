@@ -37,6 +37,9 @@ pub const MAX_BODY_BYTES: usize = MAX_CONTENT_BYTES - 33;
 pub const MAX_CONFIRMED: usize = 1024;
 /// Most messages that are sent without waiting for a confirmation.
 pub const WINDOW: usize = 64;
+/// Most bytes of their bodies, unless the first alone has more. It is well below what relays let be on
+/// its way to one host, so that what exceeds that is not refused and sent again only later.
+pub const WINDOW_BYTES: usize = 4 * 1024 * 1024;
 /// After how long without a confirmation a message is sent again, in milliseconds.
 pub const SEND_AGAIN_MS: u64 = 5_000;
 
@@ -411,8 +414,7 @@ impl Courier {
     #[must_use]
     pub fn wakes_ms(&self) -> Option<u64> {
         let wakes_ms = if self.channel.current().is_some() {
-            let window = self.taken.values().take(WINDOW);
-            let sent = window.filter_map(|taken| taken.sent_ms).min();
+            let sent = self.window().filter_map(|(_, taken)| taken.sent_ms).min();
             sent.map(|sent| sent.saturating_add(SEND_AGAIN_MS))
         } else {
             // Without a session nothing can be sent again, only a handshake begun.
@@ -440,8 +442,8 @@ impl Courier {
                 .sent_ms
                 .is_none_or(|sent| now_ms >= sent.saturating_add(SEND_AGAIN_MS) || now_ms < sent)
         };
-        let window = self.taken.iter().take(WINDOW).filter(|(_, taken)| is_due(taken));
-        let due: Vec<u64> = window.map(|(number, _)| *number).collect();
+        let due = self.window().filter(|(_, taken)| is_due(taken));
+        let due: Vec<u64> = due.map(|(number, _)| number).collect();
         for number in due {
             let Some(taken) = self.taken.get(&number) else { continue };
             let mut content = vec![MESSAGE];
@@ -456,6 +458,18 @@ impl Courier {
                 taken.sent_ms = Some(now_ms);
             }
         }
+    }
+
+    /// The first messages, as many as may be sent without waiting for a confirmation.
+    fn window(&self) -> impl Iterator<Item = (u64, &Taken)> {
+        let mut room = WINDOW_BYTES;
+        let first = self.taken.iter().take(WINDOW).enumerate();
+        let fitting = first.map_while(move |(place, (number, taken))| {
+            let left = room.checked_sub(taken.body.len());
+            room = left.unwrap_or(0);
+            (place == 0 || left.is_some()).then_some((*number, taken))
+        });
+        fitting
     }
 
     /// Whether there was a session for all of them.

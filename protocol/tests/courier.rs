@@ -1,7 +1,7 @@
 //! A courier whose other host is not ready yet.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that fails panics")]
 
-use rp_protocol::courier::{Courier, Effect, Kept};
+use rp_protocol::courier::{Courier, Effect, Kept, WINDOW, WINDOW_BYTES};
 use rp_protocol::key::SecretKey;
 use rp_protocol::relay::{Answer, Refusal};
 use rp_protocol::seal::{SealingKey, session_of};
@@ -49,17 +49,43 @@ fn shake_hands(first: u8, second: u8, answer: Answer) -> usize {
     hosts[1].courier.on_online();
     let mut passed = 0;
     while hosts.iter().any(|host| host.courier.waiting() > 0) {
-        let mut any = false;
-        for (from, to) in [(1, 0), (0, 1)] {
-            for message in hosts[from].sends() {
-                let Host { keys, courier } = &mut hosts[to];
-                courier.on_sealed(&message, keys, NOW).unwrap();
-                (any, passed) = (true, passed + 1);
-            }
-        }
-        assert!(any, "nobody says anything any more");
+        passed += pass(&mut hosts).iter().sum::<usize>();
     }
     passed
+}
+
+/// Passes on what both hosts say now; how many messages each has said.
+fn pass(hosts: &mut [Host; 2]) -> [usize; 2] {
+    let mut passed = [0; 2];
+    for (from, to) in [(1, 0), (0, 1)] {
+        for message in hosts[from].sends() {
+            let Host { keys, courier } = &mut hosts[to];
+            courier.on_sealed(&message, keys, NOW).unwrap();
+            passed[from] += 1;
+        }
+    }
+    assert_ne!(passed, [0, 0], "nobody says anything any more");
+    passed
+}
+
+#[test]
+fn many_or_large_messages_arrive_without_more_being_under_way_than_the_window_holds() {
+    for (count, bytes, at_once) in [(200, 10, WINDOW), (9, WINDOW_BYTES / 4, 4), (3, 5 << 20, 1)] {
+        let mut hosts = [Host::new(1, 2), Host::new(2, 1)];
+        hosts.iter_mut().for_each(|host| host.courier.on_online());
+        hosts[0].courier.take(b"hello".to_vec()).unwrap();
+        while hosts[0].courier.waiting() > 0 {
+            pass(&mut hosts);
+        }
+        for _ in 0..count {
+            hosts[0].courier.take(vec![7; bytes]).unwrap();
+        }
+        let mut most = 0;
+        while hosts[0].courier.waiting() > 0 {
+            most = most.max(pass(&mut hosts)[0]);
+        }
+        assert_eq!(most, at_once, "{count} messages of {bytes} bytes");
+    }
 }
 
 #[test]
