@@ -464,12 +464,11 @@ impl Courier {
     fn window(&self) -> impl Iterator<Item = (u64, &Taken)> {
         let mut room = WINDOW_BYTES;
         let first = self.taken.iter().take(WINDOW).enumerate();
-        let fitting = first.map_while(move |(place, (number, taken))| {
+        first.map_while(move |(place, (number, taken))| {
             let left = room.checked_sub(taken.body.len());
             room = left.unwrap_or(0);
             (place == 0 || left.is_some()).then_some((*number, taken))
-        });
-        fitting
+        })
     }
 
     /// Whether there was a session for all of them.

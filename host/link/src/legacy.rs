@@ -180,6 +180,7 @@ impl Session<'_> {
                 self.watch().await?;
             }
             Command::Stop => return Err(End::Wanted),
+            Command::GoBack => return Err(End::Back),
             Command::Answer { .. } | Command::NetworkChanged | Command::Start => {}
         }
         Ok(())

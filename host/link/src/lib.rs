@@ -8,6 +8,7 @@
 mod address;
 mod backoff;
 mod connect;
+mod earlier;
 mod http;
 mod legacy;
 mod link;
@@ -15,6 +16,7 @@ mod message;
 mod network;
 mod pulse;
 mod quic;
+mod runner;
 mod session;
 mod trust;
 mod websocket;

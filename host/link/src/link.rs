@@ -1,22 +1,20 @@
-//! The link: what the host holds, and the task that keeps a connection.
+//! The link: what the host holds, and what it is told.
 
 use std::collections::BTreeMap;
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rp_protocol::key::{PublicKey, SecretKey};
 use rp_protocol::relay::{CloseCode, Instance, MessageId, Verdict};
 use tokio::sync::{Semaphore, mpsc, watch};
-use tokio::time::Instant;
 
 use crate::address::RelayUrl;
-use crate::backoff::{Backoff, random};
-use crate::connect::{Winners, connect};
+use crate::connect::Winners;
 use crate::message::{Answers, CloneSeen, Command, Delivery, Message, Peer, Room};
+use crate::network;
+use crate::runner::Runner;
 use crate::trust::Trust;
-use crate::wire::{Connected, Wire, WireError};
-use crate::{legacy, network, session};
+use crate::wire::{Wire, WireError};
 
 /// How many commands may wait. Whoever gives one more waits.
 const MAX_COMMANDS: usize = 256;
@@ -24,10 +22,6 @@ const MAX_COMMANDS: usize = 256;
 const MAX_DELIVERIES: usize = 256;
 /// How many bytes of them, in KiB.
 const MAX_DELIVERED_KIB: usize = 32 * 1024;
-/// A connection that lasted so long was a good one.
-const GOOD: Duration = Duration::from_secs(10);
-/// How long a login may take.
-const LOGIN_DEADLINE: Duration = Duration::from_secs(10);
 
 /// What a link needs.
 #[derive(Debug, Clone)]
@@ -161,6 +155,8 @@ impl Link {
             host: Arc::new(host),
             state: state_sender,
             winners: Winners::default(),
+            link: commands.downgrade(),
+            back_in_vain: 0,
         };
         let network = tokio::spawn(network::watch(commands.downgrade()));
         tokio::spawn(async move {
@@ -300,7 +296,10 @@ impl Wanted {
             Command::Watch(peers) => self.watches.clone_from(peers),
             Command::Start => self.running = true,
             Command::Stop => self.running = false,
-            Command::Send { .. } | Command::Answer { .. } | Command::NetworkChanged => {}
+            Command::Send { .. }
+            | Command::Answer { .. }
+            | Command::NetworkChanged
+            | Command::GoBack => {}
         }
     }
 }
@@ -330,6 +329,8 @@ pub(crate) enum End {
     Wanted,
     /// The relay will end soon and has asked this host to connect again now.
     Drained,
+    /// An earlier relay of the list is to be tried.
+    Back,
     /// For another reason.
     Failed {
         error: WireError,
@@ -350,145 +351,5 @@ impl From<WireError> for End {
             _ => Duration::ZERO,
         };
         End::Failed { error, retry_after }
-    }
-}
-
-struct Runner {
-    config: Config,
-    instance: Instance,
-    commands: mpsc::Receiver<Command>,
-    wanted: Wanted,
-    host: Arc<Host>,
-    state: watch::Sender<State>,
-    winners: Winners,
-}
-
-/// Why something that the runner waited for was broken off.
-enum Interrupted {
-    /// The last handle was dropped.
-    Dropped,
-    /// The host wants to begin anew: stopped, or on another network.
-    Again,
-}
-
-impl Runner {
-    async fn run(mut self) {
-        let mut backoff = Backoff::new(Instant::now());
-        loop {
-            if !self.wanted.running {
-                self.state.send_replace(State::Stopped);
-                let Some(command) = self.commands.recv().await else { return };
-                self.wanted.note(&command);
-                backoff = Backoff::new(Instant::now());
-                continue;
-            }
-            let begun = Instant::now();
-            let end = match self.try_relays().await {
-                Ok(end) => end,
-                Err(Interrupted::Dropped) => return,
-                Err(Interrupted::Again) => continue,
-            };
-            self.host.peers.send_modify(BTreeMap::clear);
-            let was_in = matches!(&*self.state.borrow(), State::Connected { .. });
-            if was_in && begun.elapsed() >= GOOD {
-                backoff = Backoff::new(Instant::now());
-            }
-            let (error, retry_after) = match end {
-                End::Failed { error, retry_after } => (error, retry_after),
-                // A relay that says so at once would have this host connect in a circle.
-                End::Drained if begun.elapsed() < GOOD => {
-                    (WireError::Closed(CloseCode::GoingAway), Duration::ZERO)
-                }
-                End::Drained | End::Wanted => continue,
-            };
-            let retry_in = backoff.next(random(), Instant::now()).max(retry_after);
-            tracing::info!(%error, ?retry_in, "no connection to a relay");
-            self.state.send_replace(State::Waiting { reason: error.to_string(), retry_in });
-            if let Err(Interrupted::Dropped) = self.meanwhile(tokio::time::sleep(retry_in)).await {
-                return;
-            }
-        }
-    }
-
-    /// Connects to the first relay that lets this host in, and stays with it until the end.
-    async fn try_relays(&mut self) -> Result<End, Interrupted> {
-        let mut end = End::from(WireError::Failed("no relay is set".to_owned()));
-        for relay in self.config.relays.clone() {
-            let url = relay.url.as_str().to_owned();
-            self.state.send_replace(State::Connecting { relay: url.clone() });
-            let mut winners = std::mem::take(&mut self.winners);
-            let connecting = connect(&relay.url, relay.trust, self.config.wires, &mut winners);
-            let connected = self.meanwhile(connecting).await;
-            self.winners = winners;
-            end = match connected? {
-                Ok(connected) => match self.session(&relay, connected).await? {
-                    End::Failed { error, retry_after } => End::Failed { error, retry_after },
-                    other => return Ok(other),
-                },
-                Err(error) => error.into(),
-            };
-            // A relay that let this host in is the first one to be tried again.
-            let was_in = matches!(&*self.state.borrow(), State::Connected { .. });
-            if was_in {
-                break;
-            }
-        }
-        Ok(end)
-    }
-
-    async fn session(&mut self, to: &Relay, connected: Connected) -> Result<End, Interrupted> {
-        let relay = to.url.as_str().to_owned();
-        match connected {
-            Connected::Modern(mut wire, mut sender) => {
-                let transport = Transport::of(&wire);
-                let Config { key, software, .. } = self.config.clone();
-                let login = wire.log_in(&mut sender, &key, self.instance, &to.url, &software);
-                let login = tokio::time::timeout(LOGIN_DEADLINE, login);
-                let welcome = match self.meanwhile(login).await? {
-                    Ok(Ok(welcome)) => welcome,
-                    Ok(Err(error)) => return Ok(error.into()),
-                    Err(_) => {
-                        return Ok(WireError::Failed("the login takes too long".into()).into());
-                    }
-                };
-                self.state.send_replace(State::Connected { relay, transport });
-                let (commands, wanted) = (&mut self.commands, &mut self.wanted);
-                Ok(session::run(wire, sender, welcome, commands, wanted, &self.host).await)
-            }
-            Connected::Legacy(mut socket) => {
-                let room = legacy::room_of(&self.wanted);
-                let key = self.config.key.clone();
-                let login = tokio::time::timeout(LOGIN_DEADLINE, socket.log_in(&key, &room));
-                match self.meanwhile(login).await? {
-                    Ok(Ok(())) => {}
-                    Ok(Err(error)) => return Ok(error.into()),
-                    Err(_) => {
-                        return Ok(WireError::Failed("the login takes too long".into()).into());
-                    }
-                }
-                self.state.send_replace(State::Connected { relay, transport: Transport::Legacy });
-                let (commands, wanted) = (&mut self.commands, &mut self.wanted);
-                let (url, host) = (to.url.clone(), self.host.clone());
-                let origin = legacy::Origin { relay: url, trust: to.trust, key, host };
-                Ok(legacy::run(socket, room, commands, wanted, origin).await)
-            }
-        }
-    }
-
-    /// Waits for something without a connection, and takes commands meanwhile.
-    async fn meanwhile<T>(&mut self, future: impl Future<Output = T>) -> Result<T, Interrupted> {
-        tokio::pin!(future);
-        loop {
-            tokio::select! {
-                done = &mut future => return Ok(done),
-                command = self.commands.recv() => {
-                    let command = command.ok_or(Interrupted::Dropped)?;
-                    self.wanted.note(&command);
-                    if matches!(command, Command::Stop | Command::NetworkChanged) {
-                        return Err(Interrupted::Again);
-                    }
-                }
-            }
-        }
     }
 }

@@ -191,12 +191,28 @@ impl Incoming {
 /// What the host asks of the link.
 #[derive(Debug)]
 pub(crate) enum Command {
-    Send { id: MessageId, to: PublicKey, message: Message, answers: mpsc::Sender<Answer> },
-    Answer { id: MessageId, from: PublicKey, verdict: Verdict },
-    Room { id: String, room: Room },
-    RoomClose { id: String },
+    Send {
+        id: MessageId,
+        to: PublicKey,
+        message: Message,
+        answers: mpsc::Sender<Answer>,
+    },
+    Answer {
+        id: MessageId,
+        from: PublicKey,
+        verdict: Verdict,
+    },
+    Room {
+        id: String,
+        room: Room,
+    },
+    RoomClose {
+        id: String,
+    },
     Watch(Vec<PublicKey>),
     NetworkChanged,
+    /// An earlier relay of the list can be reached again.
+    GoBack,
     Start,
     Stop,
 }

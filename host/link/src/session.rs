@@ -213,6 +213,7 @@ impl Session<'_> {
                 self.send_watches().await?;
             }
             Command::NetworkChanged => self.check().await?,
+            Command::GoBack => return Err(End::Back),
             Command::Start => {}
             Command::Stop => return Err(End::Wanted),
         }

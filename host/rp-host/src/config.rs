@@ -55,7 +55,7 @@ const SETTINGS: [(&str, &str, &str, &str); 8] = [
         "more_relays",
         "RP_HOST_MORE_RELAYS",
         "",
-        "URLs of relays, with spaces in between, tried in this order when the first does not answer",
+        "URLs of relays, with spaces in between, tried in this order while the first does not answer",
     ),
     (
         "relay_certificate",

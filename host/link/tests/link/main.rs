@@ -16,7 +16,9 @@ use std::time::{Duration, Instant};
 use relay::{ALL, Abilities, SmallRelay};
 use rp_link::*;
 use rp_protocol::key::{PublicKey, SecretKey};
-use rp_protocol::relay::{Answer, Frame, Instance, MessageId, Presence, Refusal, Verdict};
+use rp_protocol::relay::{
+    Answer, Close, CloseCode, Frame, Instance, MessageId, Presence, Refusal, Verdict,
+};
 use tokio::sync::mpsc;
 
 /// A host with its link.
@@ -53,6 +55,15 @@ impl Host {
             State::Connected { transport, .. } => *transport,
             _ => unreachable!(),
         }
+    }
+
+    async fn is_connected_to(&self, relay: &SmallRelay) {
+        let wanted = relay.address().url;
+        let mut states = self.link.state();
+        let connected = states.wait_for(
+            |state| matches!(state, State::Connected { relay, .. } if relay == wanted.as_str()),
+        );
+        within(connected).await.unwrap();
     }
 
     async fn is_not_connected(&self) {
@@ -215,10 +226,27 @@ async fn the_next_relay_is_tried_when_one_cannot_be_reached() {
     dead.kill().await;
     let relay = SmallRelay::start(ALL).await;
     let host = host(1, &[dead.address(), relay.address()]);
-    host.is_connected().await;
-    let connected = host.link.state().borrow().clone();
-    let State::Connected { relay: url, .. } = connected else { panic!("{connected:?}") };
-    assert_eq!(url, relay.address().url.as_str());
+    host.is_connected_to(&relay).await;
+}
+
+#[tokio::test]
+async fn an_earlier_relay_is_gone_back_to_once_it_can_be_reached_again() {
+    let (mut first, second) = (SmallRelay::start(ALL).await, SmallRelay::start(ALL).await);
+    let relays = [first.address(), second.address()];
+    let (alice, mut bob) = (host(1, &relays), host(2, &relays));
+    for host in [&alice, &bob] {
+        host.is_connected_to(&first).await;
+    }
+    first.kill().await;
+    alice.is_connected_to(&second).await;
+    first.listen().await;
+    // Whichever of the two noticed what, they meet again.
+    for host in [&alice, &bob] {
+        host.is_connected_to(&first).await;
+    }
+    let answers = alice.send(1, bob.key, sealed(b"x")).await;
+    assert_eq!(bob.accept().await, sealed(b"x"));
+    assert_eq!(within(answers.last()).await, Answer::Received);
 }
 
 #[tokio::test]
@@ -244,6 +272,18 @@ async fn a_clone_is_told_and_a_relay_that_ends_is_left() {
     relay.say(alice.key, Frame::Drain { reconnect_after_ms: 20 }).await;
     alice.is_not_connected().await;
     alice.is_connected().await;
+}
+
+#[tokio::test]
+async fn a_relay_keeps_a_host_away_for_a_minute_at_most() {
+    let relay = SmallRelay::start(ALL).await;
+    let alice = connected_host(1, &relay).await;
+    let forever = Close { code: CloseCode::GoingAway, retry_after_ms: u64::MAX, note: "" };
+    relay.say(alice.key, Frame::Close(forever)).await;
+    let mut states = alice.link.state();
+    let waiting = states.wait_for(|state| matches!(state, State::Waiting { .. }));
+    let State::Waiting { retry_in, .. } = within(waiting).await.unwrap().clone() else { panic!() };
+    assert_eq!(retry_in, Duration::from_secs(60));
 }
 
 #[tokio::test]
