@@ -108,6 +108,26 @@ async fn when_the_first_relay_is_gone_machines_meet_on_the_next_of_their_list() 
 }
 
 #[tokio::test]
+async fn a_machine_whose_key_cannot_be_read_tries_again_and_what_is_for_others_waits() {
+    let relay = Relay::start().unwrap();
+    let (mut lab, desk) = pair(&relay).await.unwrap();
+    lab.stop().await.unwrap();
+    let file = lab.root().join("identity.json");
+    let key = std::fs::read(&file).unwrap();
+    std::fs::write(&file, "{").unwrap();
+    lab.start_again().await.unwrap();
+    let is_off = |relay: &Value| relay["state"] == "off" && relay["reason"] != "it is starting";
+    lab.until(PATIENCE, "/v1/relay", is_off).await.unwrap();
+    let (sent, ()) = tokio::join!(say(&lab, "desk:person", "later"), async {
+        std::fs::write(&file, key).unwrap();
+    });
+    // Whoever sent it may have been told that there is no word yet, but not that it is for nobody.
+    let outcome = sent.unwrap().1;
+    assert!(["timeout", "waiting", "received"].contains(&outcome.as_str()), "{outcome}");
+    assert_eq!(inbox(&desk, 1).await.unwrap()[0]["body"], "later");
+}
+
+#[tokio::test]
 async fn what_a_machine_does_not_confirm_in_time_waits_and_arrives_once() {
     let relay = Relay::start().unwrap();
     let (lab, desk) = pair(&relay).await.unwrap();

@@ -131,7 +131,7 @@ impl Shared {
 
     /// What the machines of this one's owners were called last, this one among them: which one it is
     /// turns out with its key. Nothing where that cannot be read, which is said later.
-    fn names_kept(&self) -> HashSet<String> {
+    pub(crate) fn names_kept(&self) -> HashSet<String> {
         let pairings = self.pairings.read().unwrap_or_default();
         let kept = self.memberships.read().unwrap_or_default();
         let is_paired = |one: &&Followed| pairings.iter().any(|pairing| pairing.owner == one.owner);
