@@ -119,6 +119,16 @@ mod tests {
     }
 
     #[test]
+    fn a_machine_that_slept_is_noticed_once() {
+        let start = Instant::now();
+        let mut pulse = Pulse::new(KEEPALIVE, start);
+        assert!(!pulse.has_slept());
+        pulse.clocks.1 -= 2 * SLEPT;
+        assert!(pulse.has_slept());
+        assert!(!pulse.has_slept());
+    }
+
+    #[test]
     fn a_relay_cannot_make_this_host_wait_for_long_or_ask_all_the_time() {
         let start = Instant::now();
         for (said, kept) in [(0, Duration::from_secs(1)), (3600, LONGEST_KEEPALIVE)] {

@@ -287,14 +287,19 @@ async fn a_relay_keeps_a_host_away_for_a_minute_at_most() {
 }
 
 #[tokio::test]
-async fn a_changed_network_is_noticed_at_once() {
+async fn when_the_network_has_changed_a_relay_that_answers_is_kept_and_a_silent_one_left() {
     let relay = SmallRelay::start(ALL).await;
     let alice = connected_host(1, &relay).await;
-    // The relay answers, so the connection stays.
     alice.link.network_changed().await.unwrap();
-    let answers = alice.send(1, alice.key, sealed(b"x")).await;
-    drop(answers);
-    assert!(matches!(&*alice.link.state().borrow(), State::Connected { .. }));
+    within(relay.is_asked(1)).await;
+    // What the relay says after its sign of life.
+    let nobody = SecretKey::from_seed(&[9; 32]).public();
+    let answers = alice.send(1, nobody, sealed(b"x")).await;
+    assert_eq!(within(answers.last()).await, Answer::Offline { since_ms: 5 });
+    // Otherwise it would take more than a minute until the silence is noticed.
+    relay.fall_silent();
+    alice.link.network_changed().await.unwrap();
+    alice.is_not_connected().await;
 }
 
 #[tokio::test]

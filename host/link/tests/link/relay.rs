@@ -54,6 +54,9 @@ struct State {
     rooms: BTreeMap<PublicKey, BTreeSet<String>>,
     /// Every frame of a client.
     carried: Vec<u8>,
+    /// How often clients asked for a sign of life, and whether they get one.
+    asked: usize,
+    is_silent: bool,
     /// Changes when any of it does.
     changed: Option<watch::Sender<()>>,
 }
@@ -163,6 +166,19 @@ impl SmallRelay {
             }
             changes.changed().await.unwrap();
         }
+    }
+
+    /// Waits until clients have asked so often for a sign of life.
+    pub async fn is_asked(&self, times: usize) {
+        let mut changes = self.state.lock().unwrap().changed.as_ref().unwrap().subscribe();
+        while self.state.lock().unwrap().asked < times {
+            changes.changed().await.unwrap();
+        }
+    }
+
+    /// Gives no sign of life any more.
+    pub fn fall_silent(&self) {
+        self.state.lock().unwrap().is_silent = true;
     }
 
     /// Every byte that clients have sent after their logins.
@@ -393,7 +409,17 @@ async fn on_frame(
             state.rooms.entry(key).or_default().remove(room);
             state.changed.as_ref()?.send_replace(());
         }
-        Frame::Ping(bytes) => out.send(Frame::Pong(bytes).to_bytes()).await.ok()?,
+        Frame::Ping(bytes) => {
+            let is_silent = {
+                let mut state = state.lock().unwrap();
+                state.asked += 1;
+                state.changed.as_ref()?.send_replace(());
+                state.is_silent
+            };
+            if !is_silent {
+                out.send(Frame::Pong(bytes).to_bytes()).await.ok()?;
+            }
+        }
         Frame::Pong(_) => {}
         other => panic!("a client sent {other:?}"),
     }
