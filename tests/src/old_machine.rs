@@ -1,14 +1,18 @@
-//! A machine of the owner that speaks only the old wire, on which nothing is sealed.
+//! A machine of the owner that speaks only the old wire, on which nothing is sealed. It shares no code
+//! of that wire with the host: what it says is written here as the wire's reference has it.
 
-use anyhow::{Context, Result, bail};
-use rp_link::{Config, Delivery, Link, Message, RelayUrl, Trust, Wires};
+use anyhow::{Context, Result, bail, ensure};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use futures_util::{SinkExt as _, StreamExt as _};
+use rp_link::{RelayUrl, Trust};
 use rp_protocol::{
     key::{PublicKey, SecretKey},
     membership::{Answer, Member},
     owner::owner_from_words,
-    relay::MessageId,
 };
 use serde_json::{Value, json};
+use tokio::{net::TcpStream, sync::mpsc, time::timeout};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async, tungstenite::Message};
 
 use crate::{
     PATIENCE,
@@ -17,10 +21,15 @@ use crate::{
     relay::{Relay, publish},
 };
 
+type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+/// How many frames may wait on either side.
+const MAX_FRAMES: usize = 256;
+
 /// One that is logged in.
 pub struct OldMachine {
-    link: Link,
-    deliveries: tokio::sync::mpsc::Receiver<Delivery>,
+    said: mpsc::Sender<Value>,
+    heard: mpsc::Receiver<Value>,
 }
 
 /// A machine `lab` that has the owner's key, and one called `old` that `lab` sees.
@@ -37,6 +46,7 @@ impl OldMachine {
     /// Logs in, and is added to the mesh whose owner has these recovery words.
     pub async fn join(relay: &Relay, words: &str, nickname: &str) -> Result<Self> {
         let owner = owner_from_words(words)?;
+        let address = relay.url().replacen("http", "ws", 1);
         let key = SecretKey::from_seed(&[7; 32]);
         let relay =
             rp_link::Relay { url: RelayUrl::from_person(&relay.url())?, trust: Trust::Platform };
@@ -54,34 +64,30 @@ impl OldMachine {
             nickname: Some(nickname.to_owned()),
         });
         publish(&relay, &owner, membership).await?;
-        let (link, deliveries) = Link::start(Config {
-            relays: vec![relay],
-            key,
-            software: "test".to_owned(),
-            wires: Wires::Old,
-        });
-        Ok(OldMachine { link, deliveries })
+        let (said, to_be_said) = mpsc::channel(MAX_FRAMES);
+        let (hearing, heard) = mpsc::channel(MAX_FRAMES);
+        tokio::spawn(converse(log_in(&address, &key).await?, to_be_said, hearing));
+        Ok(OldMachine { said, heard })
     }
 
     /// The next envelope that is not about who is on which machine, and the machine it is from.
     pub async fn next(&mut self) -> Result<(PublicKey, Value)> {
         loop {
-            let delivery = tokio::time::timeout(PATIENCE, self.deliveries.recv()).await;
-            let delivery = delivery.context("nothing comes")?.context("the link ended")?;
-            let Message::Envelope(text) = &delivery.message else { bail!("{delivery:?}") };
-            let envelope: Value = serde_json::from_str(text)?;
-            let kind = envelope.pointer("/body/type").and_then(Value::as_str).unwrap_or_default();
-            if !kind.starts_with("peers_") {
-                return Ok((delivery.from, envelope));
+            let frame = timeout(PATIENCE, self.heard.recv()).await.context("nothing comes")?;
+            let frame = frame.context("the connection ended")?;
+            let text = |pointer: &str| frame.pointer(pointer).and_then(Value::as_str);
+            let kind = text("/envelope/body/type").unwrap_or_default();
+            if text("/type") == Some("pi_envelope_in") && !kind.starts_with("peers_") {
+                let from = PublicKey::parse(text("/from_pc").unwrap_or_default())?;
+                return Ok((from, frame.get("envelope").cloned().unwrap_or_default()));
             }
         }
     }
 
     /// Sends an envelope to another machine.
     pub async fn say(&self, to: PublicKey, envelope: &Value) -> Result<()> {
-        let id = MessageId(*uuid::Uuid::new_v4().as_bytes());
-        drop(self.link.send(id, to, Message::Envelope(envelope.to_string())).await?);
-        Ok(())
+        let frame = json!({ "type": "pi_envelope", "to_pc": to, "envelope": envelope });
+        Ok(self.said.send(frame).await?)
     }
 
     /// Says, as the broker of a machine called `old`, that a message has been received.
@@ -93,5 +99,42 @@ impl OldMachine {
             "re": field("id"), "body": { "type": "ack", "status": "received", "target": target },
         });
         self.say(to, &ack).await
+    }
+}
+
+/// Proves to have the key by signing what the relay has drawn.
+async fn log_in(address: &str, key: &SecretKey) -> Result<Socket> {
+    let (mut socket, _) = timeout(PATIENCE, connect_async(address)).await??;
+    let hello = json!({ "type": "hello", "pubkey": key.public(), "room_id": "main" });
+    socket.send(Message::text(hello.to_string())).await?;
+    let Some(Ok(Message::Text(text))) = timeout(PATIENCE, socket.next()).await? else {
+        bail!("the relay does not answer the hello");
+    };
+    let challenge: Value = serde_json::from_str(&text)?;
+    ensure!(challenge.get("type") == Some(&json!("challenge")), "{challenge}");
+    let nonce = challenge.get("nonce").and_then(Value::as_str).context("no nonce")?;
+    let signature = key.sign(&STANDARD.decode(nonce)?);
+    let auth = json!({ "type": "auth", "sig": signature.to_string() });
+    socket.send(Message::text(auth.to_string())).await?;
+    Ok(socket)
+}
+
+/// Passes on what is said and heard until one side ends.
+async fn converse(
+    mut socket: Socket,
+    mut to_be_said: mpsc::Receiver<Value>,
+    heard: mpsc::Sender<Value>,
+) -> Result<()> {
+    loop {
+        tokio::select! {
+            frame = to_be_said.recv() => match frame {
+                Some(frame) => socket.send(Message::text(frame.to_string())).await?,
+                None => return Ok(()),
+            },
+            message = socket.next() => match message.context("the relay is gone")?? {
+                Message::Text(text) => heard.send(serde_json::from_str(&text)?).await?,
+                _ => {}
+            },
+        }
     }
 }
