@@ -131,10 +131,11 @@ async fn converse(
                 Some(frame) => socket.send(Message::text(frame.to_string())).await?,
                 None => return Ok(()),
             },
-            message = socket.next() => match message.context("the relay is gone")?? {
-                Message::Text(text) => heard.send(serde_json::from_str(&text)?).await?,
-                _ => {}
-            },
+            message = socket.next() => {
+                if let Message::Text(text) = message.context("the relay is gone")?? {
+                    heard.send(serde_json::from_str(&text)?).await?;
+                }
+            }
         }
     }
 }

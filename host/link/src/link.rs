@@ -137,19 +137,19 @@ impl Link {
         let (peers_sender, peers) = watch::channel(BTreeMap::new());
         let (clone_sender, clone_seen) = watch::channel(None);
         let (publications_sender, publications) = watch::channel(0);
+        let mut instance = [0; 16];
+        // Without randomness the instance is the same as other hosts', so no clone would be told.
+        let _ = getrandom::fill(&mut instance);
         let host = Host {
+            instance: Instance(instance),
             deliveries,
             space: Arc::new(Semaphore::new(MAX_DELIVERED_KIB)),
             peers: peers_sender,
             clone_seen: clone_sender,
             publications: publications_sender,
         };
-        let mut instance = [0; 16];
-        // Without randomness the instance is the same as other hosts', so no clone would be told.
-        let _ = getrandom::fill(&mut instance);
         let runner = Runner {
             config,
-            instance: Instance(instance),
             commands: commands_receiver,
             wanted: Wanted { running, ..Wanted::default() },
             host: Arc::new(host),
@@ -306,6 +306,8 @@ impl Wanted {
 
 /// Where what the relay says goes to.
 pub(crate) struct Host {
+    /// Of this machine's key: this process.
+    pub(crate) instance: Instance,
     deliveries: mpsc::Sender<Delivery>,
     space: Arc<Semaphore>,
     pub(crate) peers: watch::Sender<BTreeMap<PublicKey, Peer>>,

@@ -90,7 +90,8 @@ pub struct Peer {
 pub struct CloneSeen {
     /// Its instance.
     pub instance: Instance,
-    /// When it logged in, in milliseconds since 1970 by the relay's clock.
+    /// When it logged in, in milliseconds since 1970 by the relay's clock; or, when it is a copy of
+    /// this very process, when it was noticed, by this machine's.
     pub since_ms: u64,
 }
 

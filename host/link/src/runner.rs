@@ -5,7 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rp_protocol::relay::{CloseCode, Instance};
+use rp_protocol::relay::CloseCode;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
@@ -27,7 +27,6 @@ const LOGIN_DEADLINE: Duration = Duration::from_secs(10);
 /// The task of a link.
 pub(crate) struct Runner {
     pub(crate) config: Config,
-    pub(crate) instance: Instance,
     pub(crate) commands: mpsc::Receiver<Command>,
     pub(crate) wanted: Wanted,
     pub(crate) host: Arc<Host>,
@@ -130,7 +129,7 @@ impl Runner {
             Connected::Modern(mut wire, mut sender) => {
                 let transport = Transport::of(&wire);
                 let Config { key, software, .. } = self.config.clone();
-                let login = wire.log_in(&mut sender, &key, self.instance, &to.url, &software);
+                let login = wire.log_in(&mut sender, &key, self.host.instance, &to.url, &software);
                 let login = tokio::time::timeout(LOGIN_DEADLINE, login);
                 let welcome = match self.meanwhile(login).await? {
                     Ok(Ok(welcome)) => welcome,

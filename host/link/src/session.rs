@@ -1,15 +1,15 @@
 //! One connection after its login, until it ends.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rp_protocol::relay::{
-    Answer, Flight, Frame, MAX_DESCRIPTION_BYTES, MAX_ROOM_BYTES, Verdict, Welcome,
+    Answer, CloseCode, Flight, Frame, MAX_DESCRIPTION_BYTES, MAX_ROOM_BYTES, Verdict, Welcome,
 };
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::link::{End, Host, Wanted};
-use crate::message::{Command, Incoming, Room};
+use crate::message::{CloneSeen, Command, Incoming, Room};
 use crate::pulse::{Due, Pulse};
 use crate::wire::{Wire, WireError, WireSender};
 
@@ -163,6 +163,9 @@ impl Session<'_> {
             }
             Incoming::Close { code, retry_after_ms, note } => {
                 tracing::info!(?code, note, "the relay ends the connection");
+                if code == CloseCode::Replaced {
+                    self.copied_while_running();
+                }
                 let retry_after = Duration::from_millis(retry_after_ms);
                 let End::Failed { error, retry_after: least } = WireError::Closed(code).into()
                 else {
@@ -173,6 +176,16 @@ impl Session<'_> {
             Incoming::Misplaced => return Err(WireError::Protocol.into()),
         }
         Ok(())
+    }
+
+    /// This process has one connection at a time and does not read those it has left. So who has
+    /// taken its place is a copy of it: of a virtual machine, made while it ran.
+    fn copied_while_running(&self) {
+        tracing::warn!("a copy of this process has this machine's key");
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let since_ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+        let clone = CloneSeen { instance: self.host.instance, since_ms };
+        self.host.clone_seen.send_replace(Some(clone));
     }
 
     async fn on_command(&mut self, command: Command) -> Result<(), End> {

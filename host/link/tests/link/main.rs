@@ -275,6 +275,16 @@ async fn a_clone_is_told_and_a_relay_that_ends_is_left() {
 }
 
 #[tokio::test]
+async fn whoever_takes_the_place_of_a_running_host_is_a_clone() {
+    let relay = SmallRelay::start(ALL).await;
+    let alice = connected_host(1, &relay).await;
+    let replaced = Close { code: CloseCode::Replaced, retry_after_ms: 0, note: "" };
+    relay.say(alice.key, Frame::Close(replaced)).await;
+    let mut seen = alice.link.clone_seen();
+    within(seen.wait_for(Option::is_some)).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_relay_keeps_a_host_away_for_a_minute_at_most() {
     let relay = SmallRelay::start(ALL).await;
     let alice = connected_host(1, &relay).await;
