@@ -38,13 +38,33 @@ impl Random {
     }
 }
 
+/// What a crash can come between.
+enum Step {
+    /// Into the mailbox: before it is noted that the message was received.
+    HandOver(Vec<u8>),
+    Effect(Effect),
+}
+
+fn steps(effects: Vec<Effect>) -> Vec<Step> {
+    let steps = effects.into_iter().flat_map(|effect| {
+        let body = match &effect {
+            Effect::Keep(Change::Received { body, .. }) => Some(Step::HandOver(body.clone())),
+            _ => None,
+        };
+        body.into_iter().chain([Step::Effect(effect)])
+    });
+    steps.collect()
+}
+
 /// One host: what is on its disk, and what a crash takes away.
 struct Host {
     keys: SealingKey,
     peer: PublicKey,
     kept: Kept,
-    /// What has arrived, on disk.
+    /// What has arrived, on disk. It takes a message once.
     mailbox: Vec<Vec<u8>>,
+    /// What is in the mailbox and not yet noted as received: after a crash it may come again.
+    doubtful: BTreeSet<Vec<u8>>,
     /// What whoever gave it was told is taken.
     acknowledged: BTreeSet<Vec<u8>>,
     courier: Courier,
@@ -64,6 +84,7 @@ impl Host {
             courier: Courier::load(peer, kept.clone()).unwrap(),
             kept,
             mailbox: Vec::new(),
+            doubtful: BTreeSet::new(),
             acknowledged: BTreeSet::new(),
             sent: BTreeMap::new(),
             next_id: u128::from(own) << 64,
@@ -78,19 +99,26 @@ impl Host {
     }
 
     /// Does what the courier wants, up to a crash. The frames for the relay; whether it crashed.
-    fn act(&mut self, effects: Vec<Effect>, crash_after: Option<usize>) -> (Vec<Vec<u8>>, bool) {
+    fn act(&mut self, steps: Vec<Step>, crash_after: Option<usize>) -> (Vec<Vec<u8>>, bool) {
         let mut frames = Vec::new();
-        for (done, effect) in effects.into_iter().enumerate() {
+        for (done, step) in steps.into_iter().enumerate() {
             if crash_after == Some(done) {
                 self.crash();
                 return (frames, true);
             }
+            let effect = match step {
+                Step::Effect(effect) => effect,
+                Step::HandOver(body) => {
+                    self.hand_over(body);
+                    continue;
+                }
+            };
             match effect {
                 Effect::Keep(change) => {
                     self.kept.apply(&change);
                     match change {
                         Change::Taken { body, .. } => drop(self.acknowledged.insert(body)),
-                        Change::Received { body, .. } => self.mailbox.push(body),
+                        Change::Received { body, .. } => drop(self.doubtful.remove(&body)),
                         Change::Confirmed(_) | Change::Channel(_) => {}
                     }
                 }
@@ -109,6 +137,15 @@ impl Host {
             self.crash();
         }
         (frames, crashed)
+    }
+
+    fn hand_over(&mut self, body: Vec<u8>) {
+        if self.mailbox.contains(&body) {
+            assert!(self.doubtful.contains(&body), "a message came twice without a crash");
+        } else {
+            self.mailbox.push(body.clone());
+            self.doubtful.insert(body);
+        }
     }
 
     /// Takes a frame of the relay, and gives the answer to it.
@@ -223,10 +260,10 @@ impl World {
 
     fn act(&mut self, host: usize, may_crash: bool) {
         let acting = &mut self.hosts[host];
-        let effects = acting.courier.effects(&acting.keys, self.now);
-        let crash = may_crash && !effects.is_empty() && self.random.one_in(40);
-        let crash_after = crash.then(|| self.random.below(effects.len() + 1));
-        let (frames, crashed) = acting.act(effects, crash_after);
+        let steps = steps(acting.courier.effects(&acting.keys, self.now));
+        let crash = may_crash && !steps.is_empty() && self.random.one_in(40);
+        let crash_after = crash.then(|| self.random.below(steps.len() + 1));
+        let (frames, crashed) = acting.act(steps, crash_after);
         self.to_relay[host].extend(frames);
         if crashed {
             self.seen.crashes += 1;
