@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rp_mesh::{
     DeliverEverything, ElectionError, Mailboxes, Mesh, MeshConfig, MeshEvent, Origin, Outcome,
-    Role, RoutingPolicy, Sender,
+    Role, RoutingPolicy, Ruling, Sender,
 };
 use rp_protocol::routing::{Decision, Facts};
 use serde_json::json;
@@ -238,12 +238,13 @@ async fn agents_of_a_follower_take_part() {
 struct Deaf;
 
 impl RoutingPolicy for Deaf {
-    fn decide(&self, facts: &Facts<'_>) -> Result<Decision, String> {
-        match facts.body_type {
+    fn decide(&self, facts: &Facts<'_>) -> Ruling {
+        let decision = match facts.body_type {
             Some("spam") => Ok(Decision::Deny("spam".into())),
             Some("odd") => Err("it trapped".into()),
             _ => Ok(Decision::Deliver),
-        }
+        };
+        decision.into()
     }
 }
 
