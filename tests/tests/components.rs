@@ -599,6 +599,19 @@ async fn what_was_sent_can_be_asked_about_again_under_other_rules() {
     assert_eq!(replayed["would_change"], 2, "a question and an answer: {replayed}");
     let chain = host.get("/v1/policies").await.unwrap();
     assert_eq!(chain["policies"].as_array().unwrap().len(), 1, "it stays a draft: {chain}");
+    // Nobody can tell what a rule about texts would say.
+    let reading = "[[guarded.rule]]\nname = \"secrets\"\ntext = [\"e\"]\n";
+    fs::write(host.root().join("draft.toml"), reading).unwrap();
+    let replayed = host.run_json(&draft).await.unwrap();
+    assert_eq!(
+        (&replayed["would_change"], &replayed["left_out"]),
+        (&json!(0), &json!(["guarded"])),
+        "{replayed}"
+    );
+    let alone = format!("chain = [\"guarded\"]\n{reading}");
+    fs::write(host.root().join("draft.toml"), alone).unwrap();
+    let refused = host.run(&draft).await.unwrap();
+    assert!(refused.stderr.contains("every policy reads what messages say"), "{refused:?}");
     fs::write(host.root().join("draft.toml"), "chain = [\"nobody\"]\n").unwrap();
     let refused = host.run(&draft).await.unwrap();
     assert_eq!(

@@ -579,6 +579,9 @@ pub struct PolicyReplay {
     pub would_change: usize,
     /// The first of them.
     pub changed: Vec<Changed>,
+    /// Policies that were not asked, because they read what messages say.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<String>,
 }
 
 /// A message that would fare otherwise now.

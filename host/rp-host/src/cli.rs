@@ -606,8 +606,8 @@ minute, is not counted here.")]
     },
     /// Ask a policy about what was sent, and list what it would have decided otherwise
     #[command(after_help = "\
-What was sent is in the routing log, which has no bodies: a rule about what messages say cannot
-be replayed.")]
+What was sent is in the routing log, which has neither texts nor sizes. A policy whose settings have
+it read what messages say is not asked, and a rule about size stops nothing here.")]
     Replay {
         /// How far back
         #[arg(long, default_value = "7d", value_parser = humantime::parse_duration)]
