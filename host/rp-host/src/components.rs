@@ -487,14 +487,20 @@ impl Components {
         own.chain(granted.filter_map(|permit| permit.value().map(str::to_owned))).collect()
     }
 
-    /// The handlers of actions, in the order of their ids, each with what it may do.
-    pub fn actions(&self) -> Vec<(Vec<Permit>, Actions)> {
+    /// The handlers of actions, in the order of their ids.
+    pub fn actions(&self) -> Vec<Actions> {
         let table = self.read();
         let handlers = table.active.values().filter_map(|active| match &active.loaded {
-            Loaded::Actions(actions) => Some((active.permits.clone(), actions.clone())),
+            Loaded::Actions(actions) => Some(actions.clone()),
             _ => None,
         });
         handlers.collect()
+    }
+
+    /// What a component may do right now: nothing, if it is not in force.
+    pub fn permits(&self, id: &str) -> Vec<Permit> {
+        let active = ComponentId::parse(id).and_then(|id| self.active(&id));
+        active.map(|active| active.permits.clone()).unwrap_or_default()
     }
 
     /// The policies in force, as the mesh asks them.
