@@ -188,15 +188,42 @@ impl Components {
         Ok(())
     }
 
-    /// Compiles and loads what ships and is not loaded yet.
+    /// Compiles and loads what was not waited for.
     async fn load_the_rest(&self) {
-        if *self.loaded.borrow() {
-            return;
+        if !*self.loaded.borrow() {
+            self.load_the_rest_that_ships().await;
         }
+        self.load_the_rest_that_was_kept().await;
+    }
+
+    /// The last good versions come back also where a newer one in the person's folder does not run.
+    async fn load_the_rest_that_was_kept(&self) {
+        let kept = match self.shelf.kept() {
+            Ok(kept) => kept,
+            Err(error) => return tracing::warn!(%error, "cannot read the kept components"),
+        };
+        let rules = self.rules.lock().await;
+        for folder in kept {
+            let name = folder.file_name().unwrap_or_default().to_string_lossy();
+            let Some(id) = ComponentId::parse(&name).filter(|id| self.is_not_tried(id)) else {
+                continue;
+            };
+            let loaded = match watching::read(folder.clone()).await {
+                Ok(package) => self.consider(&rules, &package).await,
+                Err(problem) => Err(problem),
+            };
+            if let Err(problem) = loaded {
+                tracing::warn!(component = %id, %problem, "not in force any more");
+            }
+        }
+    }
+
+    async fn load_the_rest_that_ships(&self) {
         self.loader.compile_what_ships().await;
         let rules = self.rules.lock().await;
         for embedded in COMPONENTS {
-            if !self.is_known(embedded)
+            let manifest = Manifest::parse(embedded.manifest);
+            if !manifest.is_ok_and(|manifest| self.is_known(&manifest.id))
                 && let Err(problem) = self.load_what_ships(&rules, embedded).await
             {
                 tracing::error!(%problem, "a component that ships is not in force");
@@ -206,11 +233,16 @@ impl Components {
         self.tell();
     }
 
-    fn is_known(&self, embedded: &Embedded) -> bool {
+    /// Whether what was kept of a component was left for later.
+    fn is_not_tried(&self, id: &ComponentId) -> bool {
         let table = self.read();
-        let is_known =
-            |id: &ComponentId| table.active.contains_key(id) || table.waiting.contains_key(id);
-        Manifest::parse(embedded.manifest).is_ok_and(|manifest| is_known(&manifest.id))
+        let is_in_force = table.active.get(id).is_some_and(|active| !active.about.ships());
+        !is_in_force && !table.missing.contains_key(id)
+    }
+
+    fn is_known(&self, id: &ComponentId) -> bool {
+        let table = self.read();
+        table.active.contains_key(id) || table.waiting.contains_key(id)
     }
 
     /// Waits until everything that ships is loaded, which takes some seconds at the first start of
@@ -223,7 +255,7 @@ impl Components {
     async fn load_again(&self, rules: &Rules, folder: &Path) -> Result<(), Problem> {
         let package = watching::read(folder.to_owned()).await?;
         if package.manifest.kind != Kind::Policy && !self.loader.is_compiled(&package.wasm) {
-            return Ok(()); // Found and compiled when the person's folder is looked at.
+            return Ok(()); // Compiled while the daemon serves.
         }
         self.consider(rules, &package).await
     }
