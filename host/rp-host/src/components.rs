@@ -108,6 +108,8 @@ struct About {
 struct Waiting {
     about: About,
     why: Why,
+    /// What it imports, where it was loaded to be tried.
+    imports: Option<Vec<String>>,
 }
 
 /// Why it is not.
@@ -299,13 +301,13 @@ impl Components {
     ) -> Result<(), Problem> {
         let about = About::new(manifest, Publisher::BuiltIn, None, embedded.bytes);
         if let Some(why) = rules.system.refuses(&about.manifest.id, &Publisher::BuiltIn) {
-            self.set_aside(&rules.chain, Waiting { about, why: Why::Forbidden(why) });
+            self.set_aside(&rules.chain, Waiting::untried(about, Why::Forbidden(why)));
             return Ok(());
         }
         let decision =
             rules.grants.decide(&about.manifest, &Publisher::BuiltIn, false, &rules.system);
         let Decision::Granted(permits) = decision else {
-            self.set_aside(&rules.chain, Waiting { about, why: Why::of(decision) });
+            self.set_aside(&rules.chain, Waiting::untried(about, Why::of(decision)));
             return Ok(());
         };
         let settings = rules.chain.of(about.manifest.id.as_str());
@@ -323,7 +325,7 @@ impl Components {
         let Manifest { id, .. } = &about.manifest;
         let decision = self.decide(rules, package)?;
         if matches!(decision, Decision::Disabled) {
-            self.set_aside(&rules.chain, Waiting { about, why: Why::Disabled });
+            self.set_aside(&rules.chain, Waiting::untried(about, Why::Disabled));
             return Ok(());
         }
         let settings = rules.chain.of(id.as_str());
@@ -350,7 +352,9 @@ impl Components {
                     self.update(&rules.chain, |table| drop(table.active.remove(id)));
                 }
                 tracing::info!(component = %id, "waits for a grant");
-                self.set_aside(&rules.chain, Waiting { about, why: Why::of(undecided) });
+                let imports = Some(loaded.imports().to_vec());
+                let waiting = Waiting { about, why: Why::of(undecided), imports };
+                self.set_aside(&rules.chain, waiting);
             }
         }
         Ok(())
@@ -617,6 +621,12 @@ impl Active {
             _ => &[],
         };
         adapters.iter()
+    }
+}
+
+impl Waiting {
+    fn untried(about: About, why: Why) -> Self {
+        Waiting { about, why, imports: None }
     }
 }
 

@@ -241,7 +241,7 @@ impl Components {
     }
 
     /// What is known of a component that cannot be loaded.
-    fn about_missing(&self, id: &ComponentId) -> Option<About> {
+    pub(super) fn about_missing(&self, id: &ComponentId) -> Option<About> {
         if let Some(embedded) = what_ships(id) {
             let manifest = Manifest::parse(embedded.manifest).ok()?;
             return Some(About::new(manifest, Publisher::BuiltIn, None, embedded.bytes));
