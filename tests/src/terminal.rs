@@ -59,13 +59,13 @@ impl Terminal {
         Ok(self.keys.flush().await?)
     }
 
-    /// Reads until this text is on the screen, and forgets what was there before it.
-    pub async fn until(&mut self, text: &str) -> Result<()> {
+    /// Reads until this text is on the screen, gives what is there up to its end, and forgets that.
+    pub async fn until(&mut self, text: &str) -> Result<String> {
         let reading = async {
             loop {
                 if let Some(end) = end_of(&self.shown, text) {
-                    self.shown.drain(..end);
-                    return Ok(());
+                    let passed: Vec<u8> = self.shown.drain(..end).collect();
+                    return Ok(plain(&passed));
                 }
                 if !self.read().await? {
                     bail!("it ended");

@@ -9,7 +9,7 @@
 #[macro_use]
 mod shown;
 
-use rp_tests::host::Host;
+use rp_tests::{PATIENCE, host::Host};
 use serde_json::{Value, json};
 
 use crate::shown::transcript;
@@ -129,6 +129,26 @@ async fn over_the_api_a_destructive_action_needs_a_confirmation() {
     let refused = host.post(&path, &json!({ "confirm": true })).await.unwrap_err().to_string();
     assert!(refused.contains("unknown field `confirm`"), "{refused}");
     assert_eq!(host.status_of("POST", &path, "no token of an agent").await.unwrap(), 401);
+}
+
+#[tokio::test]
+async fn what_is_taken_from_a_component_is_gone_for_an_action_that_runs_already() {
+    let host = Host::start(Vec::new()).await.unwrap();
+    host.create("web").await.unwrap();
+    host.create("api").await.unwrap();
+    let run = ["action", "run", "web", "hand-over", "--param", "to=api"];
+    let run = [run.as_slice(), &["--param", "note=confirm shall I?\nsay done"]].concat();
+    let revoking = async {
+        let asks = |listed: &Value| !listed["questions"].as_array().unwrap().is_empty();
+        host.until(PATIENCE, "/v1/questions", asks).await.unwrap();
+        host.run_json(&["component", "revoke", "extras"]).await.unwrap();
+        host.run_json(&["answer", "q1", "yes"]).await.unwrap();
+    };
+    let (output, ()) = tokio::join!(host.run(&run), revoking);
+    let output = output.unwrap();
+    assert_eq!(output.code, Some(1), "{output:?}");
+    assert!(output.stderr.contains("the component extras was not granted send="), "{output:?}");
+    assert!(bodies(&host, "api").await.is_empty());
 }
 
 #[tokio::test]

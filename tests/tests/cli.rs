@@ -175,7 +175,7 @@ async fn everything_that_is_listed_can_be_had_as_json() {
         (vec!["doctor"], "findings"),
         (
             vec!["component", "inspect", "demo"],
-            "about asked granted harnesses id imports in_force kind permissions publisher sha256 signer size state version world",
+            "about asked granted harnesses id imports in_force kind limits permissions publisher sha256 signer size state version world",
         ),
     ] {
         let answer = host.run_json(&command).await.unwrap();

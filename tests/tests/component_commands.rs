@@ -119,6 +119,72 @@ async fn a_component_that_is_developed_is_swapped_in_with_every_change_that_work
 }
 
 #[tokio::test]
+async fn an_author_is_reminded_once_to_build_what_was_changed() {
+    let host = Host::start(Vec::new()).await.unwrap();
+    let folder = host.agent_folder("picky").unwrap();
+    fs::create_dir_all(folder.join("src/rules")).unwrap();
+    fs::write(folder.join("build.sh"), "#!/bin/sh").unwrap();
+    write_package(&folder, &manifest("1.0.0", ""), &Guest::policy());
+    let mut author = terminal(&host, &["component", "dev", folder.to_str().unwrap()]);
+    author.until("picky 1.0.0 is in force").await.unwrap();
+    author.until("waiting for changes").await.unwrap();
+
+    let newer = "src/rules/a.rs is newer than component.wasm: `./build.sh` builds it again";
+    fs::write(folder.join("src/rules/a.rs"), "fn a() {}").unwrap();
+    author.until(newer).await.unwrap();
+    fs::write(folder.join("src/rules/a.rs"), "fn b() {}").unwrap();
+    write_package(&folder, &manifest("1.0.1", ""), &Guest::policy());
+    let built = author.until("picky 1.0.1 is in force").await.unwrap();
+    assert!(!built.contains("newer"), "{built}");
+    author.until("waiting for changes").await.unwrap();
+    fs::write(folder.join("src/rules/a.rs"), "fn c() {}").unwrap();
+    author.until(newer).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_grant_at_the_terminal_is_for_what_was_shown() {
+    let host = Host::start(Vec::new()).await.unwrap();
+    let folder = host.agent_folder("picky").unwrap();
+    write_package(&folder, &manifest("1.0.0", STORE), &Guest::policy());
+    host.run_json(&["component", "add", folder.to_str().unwrap()]).await.unwrap();
+    let mut person = terminal(&host, &["component", "grant", "picky"]);
+    person.until("keep data of its own: it counts").await.unwrap();
+    person.until("Grant this? [y/N]").await.unwrap();
+
+    let greedy = format!("{STORE}[permissions.bodies]\nreason = \"it is curious\"\n");
+    write_package(&folder, &manifest("1.0.0", &greedy), &Guest::policy());
+    host.run_json(&["component", "add", folder.to_str().unwrap()]).await.unwrap();
+    person.press("y\n").await.unwrap();
+    person.until("error: picky is not what it was any more").await.unwrap();
+    assert_eq!(person.ended().await.unwrap(), Some(1));
+    assert_eq!(row(&host).await["granted"], json!([]));
+
+    let mut person = terminal(&host, &["component", "grant", "picky"]);
+    person.until("Grant this? [y/N]").await.unwrap();
+    person.press("n\n").await.unwrap();
+    person.until("error: nothing was granted").await.unwrap();
+    assert_eq!(person.ended().await.unwrap(), Some(1));
+    let mut person = terminal(&host, &["component", "grant", "picky", "--yes"]);
+    person.until("picky 1.0.0 is in force").await.unwrap();
+    assert_eq!(person.ended().await.unwrap(), Some(0));
+}
+
+#[tokio::test]
+async fn what_a_component_that_waits_would_use_is_shown_to_who_decides() {
+    let host = Host::start(Vec::new()).await.unwrap();
+    let folder = host.agent_folder("picky").unwrap();
+    write_package(&folder, &manifest("1.0.0", STORE), &Guest::policy().import(LOG));
+    host.run_json(&["component", "add", folder.to_str().unwrap()]).await.unwrap();
+    let shown = host.run(&["component", "inspect", "picky"]).await.unwrap().stdout;
+    let stable = |line: &&str| !line.starts_with("size") && !line.starts_with("sha256");
+    let shown: Vec<&str> = shown.lines().filter(stable).collect();
+    insta::assert_snapshot!(shown.join("\n"));
+    let listed = host.run(&["component", "list"]).await.unwrap().stdout;
+    let row = listed.lines().find(|line| line.starts_with("picky")).unwrap();
+    assert!(row.contains("unsigned"), "{listed}");
+}
+
+#[tokio::test]
 async fn what_a_component_says_is_shown_as_it_says_it() {
     let host = Host::start(Vec::new()).await.unwrap();
     let address = host.create("api").await.unwrap()["address"].as_str().unwrap().to_owned();

@@ -599,6 +599,19 @@ async fn what_was_sent_can_be_asked_about_again_under_other_rules() {
     assert_eq!(replayed["would_change"], 2, "a question and an answer: {replayed}");
     let chain = host.get("/v1/policies").await.unwrap();
     assert_eq!(chain["policies"].as_array().unwrap().len(), 1, "it stays a draft: {chain}");
+    // Nobody can tell what a rule about texts would say.
+    let reading = "[[guarded.rule]]\nname = \"secrets\"\ntext = [\"e\"]\n";
+    fs::write(host.root().join("draft.toml"), reading).unwrap();
+    let replayed = host.run_json(&draft).await.unwrap();
+    assert_eq!(
+        (&replayed["would_change"], &replayed["left_out"]),
+        (&json!(0), &json!(["guarded"])),
+        "{replayed}"
+    );
+    let alone = format!("chain = [\"guarded\"]\n{reading}");
+    fs::write(host.root().join("draft.toml"), alone).unwrap();
+    let refused = host.run(&draft).await.unwrap();
+    assert!(refused.stderr.contains("every policy reads what messages say"), "{refused:?}");
     fs::write(host.root().join("draft.toml"), "chain = [\"nobody\"]\n").unwrap();
     let refused = host.run(&draft).await.unwrap();
     assert_eq!(
@@ -746,6 +759,64 @@ async fn a_policy_changes_what_a_message_says_only_with_a_grant() {
     host.run_json(&["send", &address, "what is 1+1?", "--wait", "injected"]).await.unwrap();
     let read = host.run_json(&["inbox", "api"]).await.unwrap();
     assert_eq!(read["messages"][0]["body"], "what is 3+3?", "{read}");
+}
+
+#[tokio::test]
+async fn what_a_person_sees_of_a_held_message_is_what_another_policy_made_of_it() {
+    let host = Host::start(Vec::new()).await.unwrap();
+    let address = host.create("api").await.unwrap()["address"].as_str().unwrap().to_owned();
+    // The decision to rewrite, with a body, at 2048.
+    let editor = Guest::policy()
+        .item(
+            r#"(data (i32.const 2048) "\04\00\00\00\10\08\00\00\0e\00\00\00")
+               (data (i32.const 2064) "\"what is 3+3?\"")"#,
+        )
+        .body("decide", "(i32.const 2048)");
+    let asks = "[permissions.rewrite]\nreason = \"it edits\"\n";
+    let packages = [("editor", asks, editor.build()), ("careful", "", holding().build())];
+    for (id, asks, wasm) in packages {
+        let folder = host.agent_folder(id).unwrap();
+        write_package(&folder, &manifest(id, "policy", asks), &wasm);
+        host.run_json(&["component", "add", folder.to_str().unwrap(), "--yes"]).await.unwrap();
+    }
+    let sent = host.run_json(&["send", &address, "what is 1+1?"]).await.unwrap();
+    assert_eq!(sent["outcomes"][0]["status"], "held", "{sent}");
+    let held = host.run_json(&["held", "list"]).await.unwrap();
+    assert_eq!(held["messages"][0]["body"], "what is 3+3?", "{held}");
+    host.run_json(&["held", "allow", sent["id"].as_str().unwrap()]).await.unwrap();
+    let read = host.run_json(&["inbox", "api"]).await.unwrap();
+    assert_eq!(read["messages"][0]["body"], "what is 3+3?", "{read}");
+}
+
+#[tokio::test]
+async fn the_last_good_version_comes_back_when_nothing_compiled_is_left_and_a_newer_one_is_broken()
+{
+    let mut host = Host::start(Vec::new()).await.unwrap();
+    let folder = inbox(&host).join("listing");
+    write_package(&folder, &manifest("listing", "adapter", ""), &Guest::adapter().build());
+    until_in_force(&host, "listing").await;
+    host.stop().await.unwrap();
+    fs::remove_dir_all(host.root().join("host/cache")).unwrap();
+    fs::write(folder.join("component.toml"), "broken").unwrap();
+    host.start_again().await.unwrap();
+    until_in_force(&host, "listing").await;
+    refused(&host, "listing").await;
+}
+
+#[tokio::test]
+async fn settings_that_kept_a_policy_from_loading_at_the_start_can_be_corrected() {
+    let mut host = Host::start(Vec::new()).await.unwrap();
+    host.stop().await.unwrap();
+    let settings = host.root().join("host/policy.toml");
+    fs::write(&settings, "[guarded]\nbogus = 1\n").unwrap();
+    host.start_again().await.unwrap();
+    let chain = host.get("/v1/policies").await.unwrap();
+    assert!(chain["policies"][1]["state"].as_str().unwrap().contains("bogus"), "{chain}");
+    fs::write(&settings, "[guarded]\nrate = false\n").unwrap();
+    until(&host, "/v1/policies", |chain| {
+        chain["policies"][1]["state"] == "ready" && chain["problem"].is_null()
+    })
+    .await;
 }
 
 #[tokio::test]

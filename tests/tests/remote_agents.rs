@@ -102,6 +102,7 @@ async fn a_message_to_another_machine_waits_for_a_person_where_the_policy_says_s
     assert_eq!(sent["outcomes"][0]["status"], "held", "{sent}");
     let held = lab.get("/v1/held").await.unwrap();
     assert_eq!(held["messages"][0]["body"], "may I?");
+    assert_eq!(held["messages"][0]["to"], json!(["desk:person"]));
     assert_eq!(desk.get("/v1/agents/person/inbox").await.unwrap()["messages"], json!([]));
 
     let id = sent["id"].as_str().unwrap();

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rp_mesh::{MailboxLimits, Mailboxes, Mesh, MeshConfig, RoutingPolicy};
+use rp_mesh::{MailboxLimits, Mailboxes, Mesh, MeshConfig, RoutingPolicy, Ruling};
 use rp_protocol::routing::{Decision, Facts};
 use rp_store::Database;
 
@@ -16,12 +16,12 @@ use rp_store::Database;
 struct Thoughtful(Duration);
 
 impl RoutingPolicy for Thoughtful {
-    fn decide(&self, _facts: &Facts<'_>) -> Result<Decision, String> {
+    fn decide(&self, _facts: &Facts<'_>) -> Ruling {
         let since = Instant::now();
         while since.elapsed() < self.0 {
             std::hint::spin_loop();
         }
-        Ok(Decision::Deliver)
+        Ok(Decision::Deliver).into()
     }
 }
 

@@ -13,6 +13,7 @@ use crate::audit::{Acknowledged, Via, write_entry};
 use crate::broker::{Batch, Broker};
 use crate::connection::lock;
 use crate::event::MeshEvent;
+use crate::judge::Held;
 use crate::mailbox::{Accepted, HeldMessage, Incoming, Origin, Refused};
 use crate::receipt::{Delivery, Outcome};
 use crate::roster::{Link, Peer};
@@ -211,24 +212,27 @@ impl Broker {
     /// Keeps a parcel until a person decides. A sender on the wire hears nothing.
     pub(crate) fn hold(
         self: &Arc<Self>,
-        parcel: Parcel<'_>,
-        reason: String,
+        mut parcel: Parcel<'_>,
+        held: Held,
         batch: &mut Batch<'_>,
     ) {
+        if let Some(body) = held.body {
+            parcel.envelope.body = body;
+        }
         let to = parcel.envelope.to.to_text();
         let Some(message) = parcel.incoming(&to) else {
             return self.deny(parcel, NOT_JSON, batch);
         };
-        let held = HeldMessage {
+        let message = HeldMessage {
             message,
             recipients: parcel.recipients.iter().map(|peer| peer.address.to_string()).collect(),
-            reason,
+            reason: held.reason.clone(),
             held_at_ms: batch.now_ms,
         };
+        let reason = held.reason;
         let broker = Arc::clone(self);
-        let reason = held.reason.clone();
         let parcel = parcel.without_body();
-        self.around.mailboxes.hold(held, move |result| {
+        self.around.mailboxes.hold(message, move |result| {
             let mut batch = Batch::new(&broker);
             match result {
                 Ok(()) => broker.is_held(parcel, reason, &mut batch),

@@ -200,8 +200,13 @@ impl Follower {
                 self.store(link, &envelope, origin, None);
             }
             Verdict::Deny(_) => tracing::debug!("the routing policy refused an envelope"),
-            Verdict::Hold(reason) => {
-                self.hold(&envelope, origin, &link.peer.address, reason, drop);
+            Verdict::Hold(held) => {
+                let to = match &held.recipients {
+                    Some(addresses) => addresses.join("\n"),
+                    None => link.peer.address.to_string(),
+                };
+                let reason = held.put_into(&mut envelope);
+                self.hold(&envelope, origin, &to, reason, drop);
             }
             Verdict::Redirect(addresses) => {
                 for address in addresses {
@@ -373,7 +378,8 @@ impl Follower {
                 return Some(settled);
             }
             Verdict::Deny(reason) => return Some(for_each(&envelope, Outcome::denied(&reason))),
-            Verdict::Hold(reason) => {
+            Verdict::Hold(held) => {
+                let reason = held.put_into(&mut envelope);
                 return Some(self.hold_outbound(&link, &envelope, reason).await);
             }
         }

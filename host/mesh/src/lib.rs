@@ -41,5 +41,5 @@ pub use mailbox::{
 };
 pub use member::person_mailbox;
 pub use mesh::{Agent, Injection, JoinError, Mesh, PeerInfo, ReleaseError};
-pub use policy::{DeliverEverything, RoutingPolicy};
+pub use policy::{DeliverEverything, RoutingPolicy, Ruling};
 pub use receipt::{Delivery, Outcome, Receipt, Recipients, SendError, Sender};

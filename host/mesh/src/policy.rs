@@ -8,15 +8,30 @@ use rp_protocol::routing::{Decision, Facts};
 /// Not asked about what is said to the router itself and what the router says.
 pub trait RoutingPolicy: Send + Sync {
     /// Decides about one envelope.
-    ///
-    /// # Errors
-    /// When no decision could be made; the text says why, for a person. The envelope is held:
-    /// a broken policy lets nothing through.
-    fn decide(&self, facts: &Facts<'_>) -> Result<Decision, String>;
+    fn decide(&self, facts: &Facts<'_>) -> Ruling;
 
     /// Whether the facts are to contain the body.
     fn wants_bodies(&self) -> bool {
         false
+    }
+}
+
+/// What is decided about an envelope.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ruling {
+    /// The decision, or why none could be made, in words for a person: then the envelope is held,
+    /// because a broken policy lets nothing through.
+    pub decision: Result<Decision, String>,
+    /// Of an envelope that is held: the body that a policy wrote, as JSON. A person sees and
+    /// releases this one.
+    pub body: Option<String>,
+    /// Of an envelope that is held: the addresses that a policy sent it to instead.
+    pub recipients: Option<Vec<String>>,
+}
+
+impl From<Result<Decision, String>> for Ruling {
+    fn from(decision: Result<Decision, String>) -> Self {
+        Ruling { decision, body: None, recipients: None }
     }
 }
 
@@ -25,7 +40,7 @@ pub trait RoutingPolicy: Send + Sync {
 pub struct DeliverEverything;
 
 impl RoutingPolicy for DeliverEverything {
-    fn decide(&self, _facts: &Facts<'_>) -> Result<Decision, String> {
-        Ok(Decision::Deliver)
+    fn decide(&self, _facts: &Facts<'_>) -> Ruling {
+        Ok(Decision::Deliver).into()
     }
 }

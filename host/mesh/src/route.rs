@@ -14,7 +14,7 @@ use crate::audit::Via;
 use crate::bridge::{Bridge, Carriage};
 use crate::broker::{Batch, Broker};
 use crate::deliver::{Parcel, Reply, Settled, is_one, released};
-use crate::judge::{Question, Verdict, judge};
+use crate::judge::{Held, Question, Verdict, judge};
 use crate::mailbox::HeldMessage;
 use crate::receipt::{Delivery, Outcome};
 use crate::roster::{Link, Peer};
@@ -95,32 +95,55 @@ impl Broker {
                 parcel.envelope.body = body;
                 self.dispatch(parcel, batch);
             }
-            Verdict::Redirect(addresses) => {
-                let named = addresses.iter().map(String::as_str);
-                parcel.recipients = self.exact(about.sender.address, named);
-                parcel.redirected = true;
-                if parcel.recipients.is_empty() {
-                    return self.deny(parcel, "the routing policy named nobody who is here", batch);
-                }
-                // Nobody has decided yet about those it goes to now.
-                let again = self.verdict(about, &parcel.recipients, &parcel.envelope, batch.now_ms);
-                match again {
-                    Verdict::Deliver => self.dispatch(parcel, batch),
-                    Verdict::Redirect(same) if same == addresses => self.dispatch(parcel, batch),
-                    Verdict::Redirect(_) => {
-                        self.deny(parcel, "the routing policy sends it on and on", batch);
-                    }
-                    Verdict::Rewrite(body) => {
-                        parcel.envelope.body = body;
-                        self.dispatch(parcel, batch);
-                    }
-                    Verdict::Deny(reason) => self.deny(parcel, &reason, batch),
-                    Verdict::Hold(reason) => self.hold(parcel, reason, batch),
-                }
-            }
+            Verdict::Redirect(addresses) => self.redirect(&addresses, None, parcel, about, batch),
             Verdict::Deny(reason) => self.deny(parcel, &reason, batch),
-            Verdict::Hold(reason) => self.hold(parcel, reason, batch),
+            Verdict::Hold(mut held) => match held.recipients.take() {
+                None => self.hold(parcel, held, batch),
+                Some(addresses) => self.redirect(&addresses, Some(held), parcel, about, batch),
+            },
         }
+    }
+
+    /// Sends a parcel to others than those its sender named, or has it wait for a person with
+    /// them as its recipients.
+    fn redirect(
+        self: &Arc<Self>,
+        addresses: &[String],
+        waits: Option<Held>,
+        mut parcel: Parcel<'_>,
+        about: &About<'_>,
+        batch: &mut Batch<'_>,
+    ) {
+        let named = addresses.iter().map(String::as_str);
+        parcel.recipients = self.exact(about.sender.address, named);
+        parcel.redirected = true;
+        if parcel.recipients.is_empty() {
+            return self.deny(parcel, "the routing policy named nobody who is here", batch);
+        }
+        // Nobody has decided yet about those it goes to now.
+        let again = self.verdict(about, &parcel.recipients, &parcel.envelope, batch.now_ms);
+        let sent_on = match &again {
+            Verdict::Redirect(to) => Some(to),
+            Verdict::Hold(held) => held.recipients.as_ref(),
+            _ => None,
+        };
+        if sent_on.is_some_and(|to| to != addresses) {
+            return self.deny(parcel, "the routing policy sends it on and on", batch);
+        }
+        let verdict = match (again, waits) {
+            (Verdict::Hold(held), waits) => {
+                let body = held.body.or_else(|| waits.and_then(|waits| waits.body));
+                Verdict::Hold(Held { body, recipients: None, ..held })
+            }
+            (Verdict::Rewrite(body), Some(waits)) => {
+                Verdict::Hold(Held { body: Some(body), ..waits })
+            }
+            (Verdict::Deliver | Verdict::Redirect(_), Some(waits)) => Verdict::Hold(waits),
+            // Those it is sent to are the recipients already.
+            (Verdict::Redirect(_), None) => Verdict::Deliver,
+            (again, _) => again,
+        };
+        self.obey(verdict, parcel, about, batch);
     }
 
     fn verdict(
@@ -186,10 +209,18 @@ impl Broker {
             return;
         };
         let mut batch = Batch::new(self);
-        if let Some(bridge) = self.bridge_for(&Destination::One(Cow::Borrowed(&held.message.to))) {
-            let to = Cow::Borrowed(held.message.to.as_str());
+        // One for another machine has no recipients here, unless a policy sent it to some.
+        let to = match held.recipients.as_slice() {
+            [] => Some(held.message.to.as_str()),
+            [one] => Some(one.as_str()),
+            _ => None,
+        };
+        let to = to.map(|to| Destination::One(Cow::Borrowed(to)));
+        if let Some(to) = to
+            && let Some(bridge) = self.bridge_for(&to)
+        {
             let carriage = Carriage { may_wait: true, expires_at_ms: None };
-            let envelope = Envelope { to: Destination::One(to), ..envelope };
+            let envelope = Envelope { to, ..envelope };
             // If it takes it, the other machine's router answers.
             if !bridge.send(&envelope, carriage) {
                 let outcome = Outcome::denied(BRIDGE_FULL);

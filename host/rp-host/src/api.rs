@@ -405,9 +405,8 @@ pub struct Component {
     /// What a person has to decide about before it is in force.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pending: Vec<String>,
-    /// The memory an instance may have, when it asks for more than usual.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub memory_mib: Option<u32>,
+    /// What it may use; one that reaches a limit is ended.
+    pub limits: ComponentLimits,
     /// The world it was built for.
     pub world: String,
     /// Bytes of the `.wasm`.
@@ -419,11 +418,27 @@ pub struct Component {
     /// The version that is in force; an older one while a newer one is pending.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub in_force: Option<String>,
-    /// What it imports.
-    pub imports: Vec<String>,
+    /// What it imports; absent while it is not loaded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub imports: Option<Vec<String>>,
     /// The harnesses it drives.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub harnesses: Vec<String>,
+}
+
+/// What an instance of a component, and one call of it, may use.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct ComponentLimits {
+    /// Memory.
+    pub memory_bytes: u64,
+    /// Time a call may compute.
+    pub computing_ms: u64,
+    /// Time a call may wait.
+    pub waiting_ms: u64,
+    /// What a call may return.
+    pub output_bytes: u64,
+    /// What it may store, if it is granted a storage.
+    pub storage_bytes: u64,
 }
 
 /// Something in the folder of components that cannot be used.
@@ -579,6 +594,9 @@ pub struct PolicyReplay {
     pub would_change: usize,
     /// The first of them.
     pub changed: Vec<Changed>,
+    /// Policies that were not asked, because they read what messages say.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<String>,
 }
 
 /// A message that would fare otherwise now.

@@ -432,6 +432,9 @@ Examples:
         /// Nothing of what it asks for
         #[arg(long, conflicts_with = "permits")]
         none: bool,
+        /// Do not show what it asks for and ask first, as is done at a terminal
+        #[arg(long)]
+        yes: bool,
     },
     /// Take back what was granted to a component, or some of it
     Revoke {
@@ -471,7 +474,8 @@ Examples:
     /// Install a component now and again whenever its folder changes, until Ctrl-C
     #[command(after_help = "\
 For authors: build in another terminal, and each build is taken up at once. One that is broken
-is reported, and the last good one stays in force.")]
+is reported, and the last good one stays in force. When something in the folder's src is newer than
+the build, you are told how to build it.")]
     Dev {
         /// The component's folder
         folder: std::path::PathBuf,
@@ -606,8 +610,8 @@ minute, is not counted here.")]
     },
     /// Ask a policy about what was sent, and list what it would have decided otherwise
     #[command(after_help = "\
-What was sent is in the routing log, which has no bodies: a rule about what messages say cannot
-be replayed.")]
+What was sent is in the routing log, which has neither texts nor sizes. A policy whose settings have
+it read what messages say is not asked, and a rule about size stops nothing here.")]
     Replay {
         /// How far back
         #[arg(long, default_value = "7d", value_parser = humantime::parse_duration)]

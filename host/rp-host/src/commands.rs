@@ -23,6 +23,7 @@ pub mod agents;
 mod author;
 mod components;
 mod conformance;
+mod develop;
 mod doctor;
 mod harnesses;
 mod machine;

@@ -108,6 +108,8 @@ struct About {
 struct Waiting {
     about: About,
     why: Why,
+    /// What it imports, where it was loaded to be tried.
+    imports: Option<Vec<String>>,
 }
 
 /// Why it is not.
@@ -188,15 +190,42 @@ impl Components {
         Ok(())
     }
 
-    /// Compiles and loads what ships and is not loaded yet.
+    /// Compiles and loads what was not waited for.
     async fn load_the_rest(&self) {
-        if *self.loaded.borrow() {
-            return;
+        if !*self.loaded.borrow() {
+            self.load_the_rest_that_ships().await;
         }
+        self.load_the_rest_that_was_kept().await;
+    }
+
+    /// The last good versions come back also where a newer one in the person's folder does not run.
+    async fn load_the_rest_that_was_kept(&self) {
+        let kept = match self.shelf.kept() {
+            Ok(kept) => kept,
+            Err(error) => return tracing::warn!(%error, "cannot read the kept components"),
+        };
+        let rules = self.rules.lock().await;
+        for folder in kept {
+            let name = folder.file_name().unwrap_or_default().to_string_lossy();
+            let Some(id) = ComponentId::parse(&name).filter(|id| self.is_not_tried(id)) else {
+                continue;
+            };
+            let loaded = match watching::read(folder.clone()).await {
+                Ok(package) => self.consider(&rules, &package).await,
+                Err(problem) => Err(problem),
+            };
+            if let Err(problem) = loaded {
+                tracing::warn!(component = %id, %problem, "not in force any more");
+            }
+        }
+    }
+
+    async fn load_the_rest_that_ships(&self) {
         self.loader.compile_what_ships().await;
         let rules = self.rules.lock().await;
         for embedded in COMPONENTS {
-            if !self.is_known(embedded)
+            let manifest = Manifest::parse(embedded.manifest);
+            if !manifest.is_ok_and(|manifest| self.is_known(&manifest.id))
                 && let Err(problem) = self.load_what_ships(&rules, embedded).await
             {
                 tracing::error!(%problem, "a component that ships is not in force");
@@ -206,11 +235,16 @@ impl Components {
         self.tell();
     }
 
-    fn is_known(&self, embedded: &Embedded) -> bool {
+    /// Whether what was kept of a component was left for later.
+    fn is_not_tried(&self, id: &ComponentId) -> bool {
         let table = self.read();
-        let is_known =
-            |id: &ComponentId| table.active.contains_key(id) || table.waiting.contains_key(id);
-        Manifest::parse(embedded.manifest).is_ok_and(|manifest| is_known(&manifest.id))
+        let is_in_force = table.active.get(id).is_some_and(|active| !active.about.ships());
+        !is_in_force && !table.missing.contains_key(id)
+    }
+
+    fn is_known(&self, id: &ComponentId) -> bool {
+        let table = self.read();
+        table.active.contains_key(id) || table.waiting.contains_key(id)
     }
 
     /// Waits until everything that ships is loaded, which takes some seconds at the first start of
@@ -223,7 +257,7 @@ impl Components {
     async fn load_again(&self, rules: &Rules, folder: &Path) -> Result<(), Problem> {
         let package = watching::read(folder.to_owned()).await?;
         if package.manifest.kind != Kind::Policy && !self.loader.is_compiled(&package.wasm) {
-            return Ok(()); // Found and compiled when the person's folder is looked at.
+            return Ok(()); // Compiled while the daemon serves.
         }
         self.consider(rules, &package).await
     }
@@ -267,13 +301,13 @@ impl Components {
     ) -> Result<(), Problem> {
         let about = About::new(manifest, Publisher::BuiltIn, None, embedded.bytes);
         if let Some(why) = rules.system.refuses(&about.manifest.id, &Publisher::BuiltIn) {
-            self.set_aside(&rules.chain, Waiting { about, why: Why::Forbidden(why) });
+            self.set_aside(&rules.chain, Waiting::untried(about, Why::Forbidden(why)));
             return Ok(());
         }
         let decision =
             rules.grants.decide(&about.manifest, &Publisher::BuiltIn, false, &rules.system);
         let Decision::Granted(permits) = decision else {
-            self.set_aside(&rules.chain, Waiting { about, why: Why::of(decision) });
+            self.set_aside(&rules.chain, Waiting::untried(about, Why::of(decision)));
             return Ok(());
         };
         let settings = rules.chain.of(about.manifest.id.as_str());
@@ -291,7 +325,7 @@ impl Components {
         let Manifest { id, .. } = &about.manifest;
         let decision = self.decide(rules, package)?;
         if matches!(decision, Decision::Disabled) {
-            self.set_aside(&rules.chain, Waiting { about, why: Why::Disabled });
+            self.set_aside(&rules.chain, Waiting::untried(about, Why::Disabled));
             return Ok(());
         }
         let settings = rules.chain.of(id.as_str());
@@ -318,7 +352,9 @@ impl Components {
                     self.update(&rules.chain, |table| drop(table.active.remove(id)));
                 }
                 tracing::info!(component = %id, "waits for a grant");
-                self.set_aside(&rules.chain, Waiting { about, why: Why::of(undecided) });
+                let imports = Some(loaded.imports().to_vec());
+                let waiting = Waiting { about, why: Why::of(undecided), imports };
+                self.set_aside(&rules.chain, waiting);
             }
         }
         Ok(())
@@ -487,14 +523,20 @@ impl Components {
         own.chain(granted.filter_map(|permit| permit.value().map(str::to_owned))).collect()
     }
 
-    /// The handlers of actions, in the order of their ids, each with what it may do.
-    pub fn actions(&self) -> Vec<(Vec<Permit>, Actions)> {
+    /// The handlers of actions, in the order of their ids.
+    pub fn actions(&self) -> Vec<Actions> {
         let table = self.read();
         let handlers = table.active.values().filter_map(|active| match &active.loaded {
-            Loaded::Actions(actions) => Some((active.permits.clone(), actions.clone())),
+            Loaded::Actions(actions) => Some(actions.clone()),
             _ => None,
         });
         handlers.collect()
+    }
+
+    /// What a component may do right now: nothing, if it is not in force.
+    pub fn permits(&self, id: &str) -> Vec<Permit> {
+        let active = ComponentId::parse(id).and_then(|id| self.active(&id));
+        active.map(|active| active.permits.clone()).unwrap_or_default()
     }
 
     /// The policies in force, as the mesh asks them.
@@ -579,6 +621,12 @@ impl Active {
             _ => &[],
         };
         adapters.iter()
+    }
+}
+
+impl Waiting {
+    fn untried(about: About, why: Why) -> Self {
+        Waiting { about, why, imports: None }
     }
 }
 

@@ -36,6 +36,9 @@ const KEPT: u64 = 1_000;
 /// The same, in bytes of JSON.
 const KEPT_BYTES: u64 = 16 << 20;
 
+/// Changes of one session that wait until the disk takes them again. The oldest go first.
+const UNWRITTEN: usize = 1_000;
+
 /// A question and what became of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AskedQuestion {
@@ -67,7 +70,7 @@ pub struct Settled {
 }
 
 /// A change of one record.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Change {
     /// It is open and is like this.
     Open(AskedQuestion),
@@ -160,6 +163,21 @@ impl Questions {
                 Ok(())
             })
             .await
+    }
+
+    /// Puts changes on disk and takes them out of this list. Those that could not be written stay
+    /// in it, the newest of them, for the next attempt.
+    pub(crate) async fn write_out(&self, changes: &mut Vec<Change>) -> Result<(), StoreError> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let written = self.write(changes.clone()).await;
+        let done = match written {
+            Ok(()) => changes.len(),
+            Err(_) => changes.len().saturating_sub(UNWRITTEN),
+        };
+        changes.drain(..done);
+        written
     }
 
     /// Forgets the questions of an agent.

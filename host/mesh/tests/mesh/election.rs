@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rp_mesh::{
     DeliverEverything, ElectionError, Mailboxes, Mesh, MeshConfig, MeshEvent, Origin, Outcome,
-    Role, RoutingPolicy, Sender,
+    Role, RoutingPolicy, Ruling, Sender,
 };
 use rp_protocol::routing::{Decision, Facts};
 use serde_json::json;
@@ -238,12 +238,20 @@ async fn agents_of_a_follower_take_part() {
 struct Deaf;
 
 impl RoutingPolicy for Deaf {
-    fn decide(&self, facts: &Facts<'_>) -> Result<Decision, String> {
-        match facts.body_type {
+    fn decide(&self, facts: &Facts<'_>) -> Ruling {
+        let decision = match facts.body_type {
             Some("spam") => Ok(Decision::Deny("spam".into())),
             Some("odd") => Err("it trapped".into()),
+            Some("secret") => {
+                return Ruling {
+                    decision: Ok(Decision::Hold("a person must see it".into())),
+                    body: Some("\"redacted\"".into()),
+                    recipients: Some(vec!["/c@api".into()]),
+                };
+            }
             _ => Ok(Decision::Deliver),
-        }
+        };
+        decision.into()
     }
 }
 
@@ -270,6 +278,27 @@ async fn a_followers_policy_guards_its_mailboxes() {
     let released = follower.mesh.release(&held[0].message.id).await.unwrap();
     assert_eq!(released[0].outcome, Outcome::Received);
     waiting(&follower.mailboxes, "0b0b0b0b", 2).await;
+}
+
+#[tokio::test]
+async fn what_a_follower_holds_is_what_its_policy_made_of_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let _leader = host(&directory, "leader").await;
+    let follower = host_with(&directory, "follower", Deaf).await;
+    follower.mesh.join(agent("0b0b0b0b", "/b", "web")).await.unwrap();
+    follower.mesh.join(agent("0c0c0c0c", "/c", "api")).await.unwrap();
+    let mut events = follower.mesh.events();
+    let socket = directory.path().join("local/broker.sock");
+    let mut peer = Client::register(&socket, "peer", "/p").await;
+    let id = peer.send("/b@web", json!({"type": "secret"})).await;
+    event(&mut events, |event| matches!(event, MeshEvent::EnvelopeHeld { .. })).await;
+    let held = follower.mailboxes.held_message(&id).unwrap().unwrap();
+    assert_eq!(held.recipients, ["/c@api"]);
+    assert_eq!(held.message.body.get(), "\"redacted\"");
+    follower.mesh.release(&id).await.unwrap();
+    let stored = follower.mailboxes.pending(&"0c0c0c0c".parse().unwrap(), 10).unwrap();
+    assert_eq!(stored[0].message.body.get(), "\"redacted\"");
+    assert!(follower.mailboxes.pending(&"0b0b0b0b".parse().unwrap(), 10).unwrap().is_empty());
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use rp_mesh::{AgentId, MeshEvent, Origin, Outcome, RoutingPolicy, Sender};
+use rp_mesh::{AgentId, MeshEvent, Origin, Outcome, RoutingPolicy, Ruling, Sender};
 use rp_protocol::routing::{Decision, Direction, Facts};
 use serde_json::json;
 use serde_json::value::to_raw_value;
@@ -16,7 +16,7 @@ struct ByBody {
 }
 
 impl RoutingPolicy for ByBody {
-    fn decide(&self, facts: &Facts<'_>) -> Result<Decision, String> {
+    fn decide(&self, facts: &Facts<'_>) -> Ruling {
         self.seen.lock().unwrap().push(format!(
             "{} {} -> {} [{}] type={} bytes={} before={}",
             match facts.direction {
@@ -31,7 +31,7 @@ impl RoutingPolicy for ByBody {
             facts.body_bytes,
             facts.sent_last_minute,
         ));
-        match facts.body.unwrap_or_default() {
+        let decision = match facts.body.unwrap_or_default() {
             "\"deny\"" => Ok(Decision::Deny("not today".into())),
             "\"redirect\"" => Ok(Decision::Redirect(vec!["/w@web".into(), "/x@gone".into()])),
             "\"nowhere\"" => Ok(Decision::Redirect(vec!["/x@gone".into()])),
@@ -39,8 +39,23 @@ impl RoutingPolicy for ByBody {
             "\"rewrite\"" => Ok(Decision::Rewrite("{\n\"was\": \"rewritten\"}".into())),
             "\"garble\"" => Ok(Decision::Rewrite("{".into())),
             "\"down\"" => Err("it trapped".into()),
+            "\"redact and hold\"" => {
+                return Ruling {
+                    decision: Ok(Decision::Hold("a person must see it".into())),
+                    body: Some("\"redacted\"".into()),
+                    recipients: None,
+                };
+            }
+            "\"redirect and hold\"" => {
+                return Ruling {
+                    decision: Ok(Decision::Hold("a person must see it".into())),
+                    body: None,
+                    recipients: Some(vec!["/w@web".into()]),
+                };
+            }
             _ => Ok(Decision::Deliver),
-        }
+        };
+        decision.into()
     }
 
     fn wants_bodies(&self) -> bool {
@@ -122,6 +137,29 @@ async fn a_held_envelope_waits_for_a_person() {
 }
 
 #[tokio::test]
+async fn what_a_person_sees_and_releases_is_what_the_policy_made_of_it() {
+    let mesh = start().await;
+    let mut events = mesh.mesh.events();
+    let mut api = mesh.peer("api", "/a").await;
+    let mut named = mesh.peer("named", "/n").await;
+    let mut web = mesh.peer("web", "/w").await;
+    for (to, body, released) in [
+        ("/w@web", "redact and hold", "redacted"),
+        ("/n@named", "redirect and hold", "redirect and hold"),
+        ("broadcast", "redirect and hold", "redirect and hold"),
+    ] {
+        let id = api.send(to, json!(body)).await;
+        event(&mut events, |event| matches!(event, MeshEvent::EnvelopeHeld { .. })).await;
+        let held = mesh.mailboxes.held_message(&id).unwrap().unwrap();
+        assert_eq!(held.recipients, ["/w@web"]);
+        assert_eq!(held.message.body.get(), json!(released).to_string());
+        mesh.mesh.release(&id).await.unwrap();
+        assert_eq!(web.message().await["body"], released);
+        named.hears_nothing().await;
+    }
+}
+
+#[tokio::test]
 async fn a_held_message_that_a_person_refuses_is_reported_to_its_sender() {
     let mesh = start().await;
     let agent_id: AgentId = "0a0a0a0a".parse().unwrap();
@@ -185,7 +223,7 @@ async fn a_policy_is_told_the_facts_and_not_asked_about_the_router() {
     let policy = std::sync::Arc::new(ByBody::default());
     struct Shared(std::sync::Arc<ByBody>);
     impl RoutingPolicy for Shared {
-        fn decide(&self, facts: &Facts<'_>) -> Result<Decision, String> {
+        fn decide(&self, facts: &Facts<'_>) -> Ruling {
             self.0.decide(facts)
         }
     }

@@ -5,8 +5,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rp_watch::{DirectoryWatch, Notice};
-
 use super::{Asking, url_part};
 use crate::{
     api,
@@ -53,13 +51,12 @@ impl Asking<'_> {
                 let removed: serde_json::Value = client.delete(&path_of(&id, "")?).await?;
                 self.show(&removed, |_| format!("{id} is removed"))
             }
-            Component::Grant { id, permits, none } => {
-                let grant = match (none, permits.is_empty()) {
+            Component::Grant { id, permits, none, yes } => {
+                let choice = match (none, permits.is_empty()) {
                     (false, true) => api::GrantChoice::All(api::All::All),
                     _ => api::GrantChoice::Only(permits),
                 };
-                let grant = api::Grant { grant, shown: None };
-                self.show(&client.post(&path_of(&id, "/grant")?, &grant).await?, in_one_line)
+                self.grant(&client, &id, choice, yes).await
             }
             Component::Revoke { id, permits } => {
                 let revoke = api::Revoke { permits };
@@ -92,18 +89,42 @@ impl Asking<'_> {
         if added.state != "pending" || !asked {
             return self.show(&added, in_one_line);
         }
-        output::note(&question_text(&added));
-        let mut answer = String::new();
-        std::io::stdin().lock().read_line(&mut answer).doing("read the answer")?;
-        if !matches!(answer.trim(), "y" | "Y" | "yes") {
+        if !is_agreed(&added)? {
             return self.show(&added, in_one_line);
         }
-        let shown = api::Shown { sha256: added.sha256, asked: added.asked };
-        let grant = api::Grant { grant: api::GrantChoice::All(api::All::All), shown: Some(shown) };
-        self.show(&client.post(&path_of(&added.id, "/grant")?, &grant).await?, in_one_line)
+        self.grant_what_was_shown(client, added, api::GrantChoice::All(api::All::All)).await
     }
 
-    async fn install(
+    /// Grants what a person has seen. Who names what to grant is not asked again.
+    async fn grant(
+        &self,
+        client: &Client,
+        id: &str,
+        choice: api::GrantChoice,
+        yes: bool,
+    ) -> Result<(), Problem> {
+        let found: api::Component = client.get(&path_of(id, "")?).await?;
+        let is_all = matches!(choice, api::GrantChoice::All(_));
+        let asks = !found.permissions.is_empty() || found.state == "pending";
+        let asked = is_all && asks && !yes && std::io::stdin().is_terminal() && !self.json;
+        if asked && !is_agreed(&found)? {
+            return Err(Problem::failed("nothing was granted"));
+        }
+        self.grant_what_was_shown(client, found, choice).await
+    }
+
+    async fn grant_what_was_shown(
+        &self,
+        client: &Client,
+        shown: api::Component,
+        grant: api::GrantChoice,
+    ) -> Result<(), Problem> {
+        let api::Component { id, sha256, asked, .. } = shown;
+        let grant = api::Grant { grant, shown: Some(api::Shown { sha256, asked }) };
+        self.show(&client.post(&path_of(&id, "/grant")?, &grant).await?, in_one_line)
+    }
+
+    pub(super) async fn install(
         &self,
         client: &Client,
         path: &Path,
@@ -139,25 +160,6 @@ impl Asking<'_> {
         std::fs::write(file.path(), archive).doing("write a temporary file")?;
         Ok((file.path().to_owned(), Some(file)))
     }
-
-    /// Installs the folder now and whenever it changes.
-    async fn develop(&self, client: &Client, folder: &Path, yes: bool) -> Result<(), Problem> {
-        let folder = std::path::absolute(folder).doing("find the current folder")?;
-        loop {
-            let watch = DirectoryWatch::on([folder.as_path()], Notice::NamesAndWrites);
-            let grant = yes.then_some(api::GrantChoice::All(api::All::All));
-            match self.install(client, &folder, grant).await {
-                Ok(added) => self.show(&added, in_one_line)?,
-                Err(problem) => output::problem(&problem, self.json),
-            }
-            output::note(
-                "waiting for changes; Ctrl-C ends this, and the component stays installed",
-            );
-            watch.changed().await;
-            // A package is several files: it is complete when nothing more comes for a moment.
-            while tokio::time::timeout(super::SETTLING, watch.changed()).await.is_ok() {}
-        }
-    }
 }
 
 fn path_of(id: &str, what: &str) -> Result<String, Problem> {
@@ -170,10 +172,15 @@ fn listing_text(listing: &api::Components) -> String {
             Some(version) if c.state == "pending" => format!("pending; {version} is in force"),
             _ => safe(&c.state),
         };
-        vec![c.id.clone(), c.version.clone(), c.kind.clone(), state, safe(&c.about)]
+        let signer = match c.signer.as_str() {
+            "built-in" | "unsigned" => c.signer.clone(),
+            _ => "signed".to_owned(),
+        };
+        vec![c.id.clone(), c.version.clone(), c.kind.clone(), signer, state, safe(&c.about)]
     };
     let rows: Vec<_> = listing.components.iter().map(row).collect();
-    let mut text = table(&["component", "version", "kind", "state", "about"], &rows);
+    let columns = ["component", "version", "kind", "signed", "state", "about"];
+    let mut text = table(&columns, &rows);
     for refused in &listing.refused {
         text.push_str(&format!(
             "\nnot used: {}: {}\n",
@@ -206,12 +213,20 @@ fn asks(component: &api::Component) -> String {
     safe(&component.pending.join(", "))
 }
 
+/// Asks the person at the terminal.
+fn is_agreed(component: &api::Component) -> Result<bool, Problem> {
+    output::note(&question_text(component));
+    let mut answer = String::new();
+    std::io::stdin().lock().read_line(&mut answer).doing("read the answer")?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
 fn question_text(component: &api::Component) -> String {
     let mut text = format!("{} {} asks to\n", component.id, component.version);
     for sentence in &component.permissions {
         text.push_str(&format!("  - {}\n", safe(sentence)));
     }
-    if component.pending.is_empty() {
+    if component.pending.is_empty() && component.state == "pending" {
         text.push_str(&format!("  - stand in for the {} that ships\n", component.id));
     }
     if component.signer == "unsigned" {
@@ -222,7 +237,7 @@ fn question_text(component: &api::Component) -> String {
 }
 
 /// What became of it.
-fn in_one_line(component: &api::Component) -> String {
+pub(super) fn in_one_line(component: &api::Component) -> String {
     let api::Component { id, version, state, .. } = component;
     let warning = match component.signer.as_str() {
         "unsigned" => "\nnobody signed it: who made it cannot be checked",
@@ -247,10 +262,18 @@ fn component_block(component: &api::Component) -> String {
         [] => "nothing".to_owned(),
         items => items.iter().map(|item| safe(item)).collect::<Vec<_>>().join("\n          "),
     };
-    let memory = match component.memory_mib {
-        Some(mib) => format!("{mib} MiB"),
-        None => "as usual for its kind".to_owned(),
+    let imports = match &component.imports {
+        Some(imports) => listed(imports),
+        None => "not known: it is not loaded".to_owned(),
     };
+    let api::ComponentLimits { computing_ms, waiting_ms, .. } = component.limits;
+    let mib = |bytes: u64| format!("{} MiB", bytes >> 20);
+    let limits = [
+        format!("memory: {}", mib(component.limits.memory_bytes)),
+        format!("time of a call: {computing_ms} ms of computing, {waiting_ms} ms of waiting"),
+        format!("output of a call: {}", mib(component.limits.output_bytes)),
+        format!("storage, if granted: {}", mib(component.limits.storage_bytes)),
+    ];
     let in_force = component.in_force.as_deref().unwrap_or("no version");
     let rows = [
         ("id", component.id.clone()),
@@ -262,9 +285,9 @@ fn component_block(component: &api::Component) -> String {
         ("asks to", listed(&component.permissions)),
         ("granted", listed(&component.granted)),
         ("pending", listed(&component.pending)),
-        ("memory", memory),
+        ("limits", listed(&limits)),
         ("world", component.world.clone()),
-        ("imports", listed(&component.imports)),
+        ("imports", imports),
         ("state", safe(&component.state)),
         ("in force", in_force.to_owned()),
         ("size", format!("{} bytes", component.size)),

@@ -86,6 +86,12 @@ fn replay_text(replay: &api::PolicyReplay) -> String {
         "{} messages in the routing log, {} would have been delivered otherwise\n",
         replay.messages, replay.would_change
     );
+    if !replay.left_out.is_empty() {
+        text.push_str(&format!(
+            "not asked, because the log does not have what messages say: {}\n",
+            replay.left_out.join(", ")
+        ));
+    }
     if !rows.is_empty() {
         text.push('\n');
         text.push_str(&table(&["at", "from", "to", "decision", "reason"], &rows));

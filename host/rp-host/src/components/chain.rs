@@ -7,7 +7,7 @@ use std::{
 };
 
 use rp_engine::{Policy, Trial};
-use rp_mesh::RoutingPolicy;
+use rp_mesh::{RoutingPolicy, Ruling};
 use rp_packages::read_text;
 use rp_protocol::{
     component::{Permit, toml_problem},
@@ -85,6 +85,10 @@ pub const DEFAULT: &str = "default";
 /// What holds everything while nobody decides.
 const NO_POLICY: &str = "no policy is in force";
 
+/// What keeps a message that one policy rewrites and another one redirects.
+const BOTH: &str = "one policy writes another body and another one sends it elsewhere: they do not \
+                    go together";
+
 /// One place in the chain.
 #[derive(Clone)]
 pub struct Link {
@@ -128,10 +132,10 @@ impl Chain {
 }
 
 impl RoutingPolicy for Chain {
-    fn decide(&self, facts: &Facts<'_>) -> Result<Decision, String> {
+    fn decide(&self, facts: &Facts<'_>) -> Ruling {
         let links = self.links();
         if links.is_empty() {
-            return Err(NO_POLICY.to_owned());
+            return Err(NO_POLICY.to_owned()).into();
         }
         decide(links.iter().map(|link| (link.id.as_str(), link)), facts, |link, facts| {
             let policy = link.policy.as_ref().map_err(Clone::clone)?;
@@ -179,20 +183,20 @@ impl<'a> Rehearsal<'a> {
         let one_by_one = said.iter().map(|(id, says)| (id.as_str(), says));
         let together = match said.is_empty() {
             true => Err(NO_POLICY.to_owned()),
-            false => decide(one_by_one, facts, |says, _| says.clone()),
+            false => decide(one_by_one, facts, |says, _| says.clone()).decision,
         };
         (said, together)
     }
 }
 
 /// Asks one after the other. A denial ends it, because nothing is stricter; a policy without an
-/// answer holds; a body that one wrote is what the next one sees; of two that send it elsewhere the
-/// first one wins.
+/// answer holds; a body that one wrote is what the next one sees, and what a person sees of what is
+/// held; of two that send it elsewhere the first one wins.
 fn decide<'a, P>(
     policies: impl Iterator<Item = (&'a str, P)>,
     facts: &Facts<'_>,
     ask: impl Fn(P, &Facts<'_>) -> Result<Decision, String>,
-) -> Result<Decision, String> {
+) -> Ruling {
     let mut failed = None;
     let mut held = None;
     let mut redirected = None;
@@ -208,25 +212,29 @@ fn decide<'a, P>(
         };
         match ask(policy, &facts) {
             Ok(Decision::Deliver) => {}
-            Ok(deny @ Decision::Deny(_)) => return Ok(deny),
+            Ok(deny @ Decision::Deny(_)) => return Ok(deny).into(),
             Ok(Decision::Hold(reason)) => drop(held.get_or_insert(reason)),
             Ok(Decision::Redirect(to)) => drop(redirected.get_or_insert(to)),
             Ok(Decision::Rewrite(body)) => rewritten = Some(body),
             Err(error) => drop(failed.get_or_insert_with(|| format!("{id}: {error}"))),
         }
     }
-    match (failed, held, redirected, rewritten) {
-        (Some(error), ..) => Err(error),
-        (None, Some(reason), ..) => Ok(Decision::Hold(reason)),
-        // Sending a body that one policy wrote to where another one wants it is what neither said.
-        (None, None, Some(_), Some(_)) => Err(
-            "one policy writes another body and another one sends it elsewhere: they do not go together"
-                .to_owned(),
-        ),
+    let decision = match (failed, held, redirected, rewritten) {
         (None, None, Some(to), None) => Ok(Decision::Redirect(to)),
         (None, None, None, Some(body)) => Ok(Decision::Rewrite(body)),
         (None, None, None, None) => Ok(Decision::Deliver),
-    }
+        (failed, held, recipients, body) => {
+            let decision = match (failed, held) {
+                (Some(error), _) => Err(error),
+                (None, Some(reason)) => Ok(Decision::Hold(reason)),
+                // Sending a body that one policy wrote to where another one wants it is what
+                // neither said.
+                (None, None) => Err(BOTH.to_owned()),
+            };
+            return Ruling { decision, body, recipients };
+        }
+    };
+    decision.into()
 }
 
 #[cfg(test)]
@@ -254,9 +262,33 @@ mod tests {
         }
     }
 
-    fn of(decisions: Vec<Result<Decision, String>>) -> Result<Decision, String> {
+    fn rule(decisions: Vec<Result<Decision, String>>) -> Ruling {
         let policies = decisions.into_iter().map(|decision| ("p", decision));
         decide(policies, &facts(), |decision, _| decision)
+    }
+
+    fn of(decisions: Vec<Result<Decision, String>>) -> Result<Decision, String> {
+        rule(decisions).decision
+    }
+
+    #[test]
+    fn what_is_held_is_what_the_other_policies_made_of_it() {
+        let hold = || Ok(Decision::Hold("wait".to_owned()));
+        let rewrite = || Ok(Decision::Rewrite("\"redacted\"".to_owned()));
+        let away = || Ok(Decision::Redirect(vec!["x".to_owned()]));
+        let broken = || Err("it broke".to_owned());
+        for keeps in [hold(), broken()] {
+            for decisions in [vec![rewrite(), keeps.clone()], vec![keeps.clone(), rewrite()]] {
+                let ruling = rule(decisions);
+                assert_eq!(ruling.body.as_deref(), Some("\"redacted\""), "{ruling:?}");
+                assert_eq!(ruling.recipients, None);
+            }
+            let ruling = rule(vec![away(), keeps]);
+            assert_eq!(ruling.recipients, Some(vec!["x".to_owned()]), "{ruling:?}");
+        }
+        let both = rule(vec![rewrite(), away()]);
+        assert_eq!(both.decision, Err(BOTH.to_owned()));
+        assert!(both.body.is_some() && both.recipients.is_some(), "{both:?}");
     }
 
     #[test]
@@ -305,7 +337,7 @@ mod tests {
                 _ => Decision::Deny(format!("{} {}", facts.body.unwrap(), facts.body_bytes)),
             })
         });
-        assert_eq!(asked, Ok(Decision::Deny("[1,2] 5".to_owned())));
+        assert_eq!(asked.decision, Ok(Decision::Deny("[1,2] 5".to_owned())));
     }
 
     #[test]

@@ -60,8 +60,13 @@ impl Components {
             grants.forget(&id);
             Ok(())
         })?;
-        Storage::clear(&self.database, &id).await.doing(format!("clear the storage of {id}"))?;
+        // It stores nothing any more once it is withdrawn.
         self.withdraw(&rules, &id).await;
+        self.clear_storage(&id).await?;
+        if let Some(embedded) = what_ships(&id) {
+            // What took its place read the storage before it was cleared.
+            self.load_what_ships(&rules, embedded).await?;
+        }
         Ok(())
     }
 
@@ -75,6 +80,10 @@ impl Components {
             grants.forget(id);
             Ok(())
         })?;
+        self.clear_storage(id).await
+    }
+
+    async fn clear_storage(&self, id: &ComponentId) -> Result<(), Problem> {
         Storage::clear(&self.database, id).await.doing(format!("clear the storage of {id}"))
     }
 
@@ -232,7 +241,7 @@ impl Components {
     }
 
     /// What is known of a component that cannot be loaded.
-    fn about_missing(&self, id: &ComponentId) -> Option<About> {
+    pub(super) fn about_missing(&self, id: &ComponentId) -> Option<About> {
         if let Some(embedded) = what_ships(id) {
             let manifest = Manifest::parse(embedded.manifest).ok()?;
             return Some(About::new(manifest, Publisher::BuiltIn, None, embedded.bytes));

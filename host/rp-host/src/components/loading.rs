@@ -1,6 +1,11 @@
 //! From the bytes of a component to one that can be called.
 
-use std::{process::Stdio, sync::Arc, time::Duration};
+use std::{
+    os::unix::process::ExitStatusExt,
+    process::{ExitStatus, Stdio},
+    sync::Arc,
+    time::Duration,
+};
 
 use rp_engine::{
     Actions, Adapter, Code, Engine, EngineConfig, KeyValue, Limits, NoStore, Policy,
@@ -58,7 +63,9 @@ impl Loader {
     /// Has everything that ships compiled.
     pub async fn compile_what_ships(&self) {
         tracing::info!("compiling the components that ship");
-        compile_apart(None).await;
+        if let Err(problem) = compile_apart(None).await {
+            tracing::warn!(%problem, "the components that ship are not compiled apart");
+        }
     }
 
     /// Has a component compiled, unless it is.
@@ -68,7 +75,7 @@ impl Loader {
         }
         tracing::info!(component = %id, "compiling a component");
         match tokio::time::timeout(COMPILING, compile_apart(Some(wasm))).await {
-            Ok(()) => Ok(()),
+            Ok(compiled) => compiled.doing(format!("compile {id}")),
             Err(_) => Err(Problem::failed(format!(
                 "compiling {id} took longer than {} minutes",
                 COMPILING.as_secs() / 60
@@ -179,8 +186,9 @@ pub async fn compile(root: &StateRoot) -> Result<(), Problem> {
 }
 
 /// Has a process of its own do that: compiling needs more memory than all the rest, and a daemon
-/// that runs for months would keep it. If it fails, the daemon compiles itself.
-async fn compile_apart(wasm: Option<&[u8]>) {
+/// that runs for months would keep it. If it fails, the daemon compiles itself, unless that process
+/// was killed, as by an operating system without memory: the daemon could be the next.
+async fn compile_apart(wasm: Option<&[u8]>) -> Result<(), String> {
     let done = async {
         let program = std::env::current_exe()?;
         let mut command = tokio::process::Command::new(program);
@@ -194,9 +202,24 @@ async fn compile_apart(wasm: Option<&[u8]>) {
         child.wait().await
     };
     match done.await {
-        Ok(status) if status.success() => {}
-        Ok(status) => tracing::debug!(%status, "not compiled apart"),
-        Err(error) => tracing::warn!(%error, "not compiled apart"),
+        Ok(status) => survived(status),
+        Err(error) => {
+            tracing::warn!(%error, "not compiled apart");
+            Ok(())
+        }
+    }
+}
+
+fn survived(status: ExitStatus) -> Result<(), String> {
+    if !status.success() {
+        tracing::debug!(%status, "not compiled apart");
+    }
+    match status.signal() {
+        Some(signal) => Err(format!(
+            "the process that compiled it was killed by signal {signal}: it may need more memory \
+             than this machine has left"
+        )),
+        None => Ok(()),
     }
 }
 
@@ -226,4 +249,23 @@ pub fn cache_key(root: &StateRoot) -> Result<[u8; 32], Problem> {
     }
     files::write_atomically(&path, &key).doing(format!("write {}", path.display()))?;
     Ok(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_compiler_that_was_killed_refuses_the_component() {
+        let killed = survived(ExitStatus::from_raw(9));
+        assert_eq!(
+            killed,
+            Err("the process that compiled it was killed by signal 9: it may need more memory \
+                 than this machine has left"
+                .to_owned())
+        );
+        // What is wrong with the component itself is told by whoever loads it.
+        assert_eq!(survived(ExitStatus::from_raw(1 << 8)), Ok(()));
+        assert_eq!(survived(ExitStatus::from_raw(0)), Ok(()));
+    }
 }

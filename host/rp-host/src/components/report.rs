@@ -1,9 +1,12 @@
 //! What a person is told about components.
 
-use rp_packages::{Digest, Package, Publisher};
-use rp_protocol::component::{ComponentId, Manifest};
+use std::time::Duration;
 
-use super::{About, Active, Components, Table, Waiting, Why, loading::Loaded};
+use rp_engine::Limits;
+use rp_packages::{Digest, Package, Publisher};
+use rp_protocol::component::{ComponentId, Kind, Manifest};
+
+use super::{About, Active, Components, Table, Waiting, Why, loading::Loaded, storage::QUOTA};
 use crate::{api, config::did_you_mean, files, problem::Problem};
 
 impl About {
@@ -47,14 +50,38 @@ impl About {
             asked,
             granted: Vec::new(),
             pending: Vec::new(),
-            memory_mib: manifest.memory_mib,
+            limits: limits(manifest),
             size: self.bytes as u64,
             sha256,
             state,
             in_force: None,
-            imports: Vec::new(),
+            imports: None,
             harnesses: Vec::new(),
         }
+    }
+}
+
+/// What the engine allows a component of this kind.
+fn limits(manifest: &Manifest) -> api::ComponentLimits {
+    let limits = Limits::default();
+    let (memory, computing, waiting, output) = match manifest.kind {
+        Kind::Adapter => {
+            (limits.adapter_memory, limits.adapter_call, limits.adapter_wait, limits.adapter_output)
+        }
+        Kind::Policy => {
+            (limits.policy_memory, limits.policy_call, limits.policy_wait, limits.policy_body)
+        }
+        Kind::Actions => {
+            (limits.actions_memory, limits.actions_call, limits.actions_wait, limits.actions_output)
+        }
+    };
+    let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    api::ComponentLimits {
+        memory_bytes: manifest.memory_mib.map_or(memory as u64, |mib| u64::from(mib) << 20),
+        computing_ms: milliseconds(computing),
+        waiting_ms: milliseconds(waiting),
+        output_bytes: output as u64,
+        storage_bytes: QUOTA as u64,
     }
 }
 
@@ -68,7 +95,7 @@ impl Active {
         api::Component {
             granted: self.permits.iter().map(ToString::to_string).collect(),
             in_force: Some(self.about.manifest.version.to_string()),
-            imports: self.loaded.imports().to_vec(),
+            imports: Some(self.loaded.imports().to_vec()),
             harnesses: self.adapters().map(|adapter| adapter.describe().name.clone()).collect(),
             ..self.about.describe(state)
         }
@@ -85,6 +112,7 @@ impl Waiting {
         };
         let mut described = self.about.describe(state.to_owned());
         described.pending = pending;
+        described.imports = self.imports.clone();
         if let Some(active) = active {
             described.in_force = Some(active.about.manifest.version.to_string());
             described.granted = active.permits.iter().map(ToString::to_string).collect();
@@ -127,7 +155,13 @@ impl Components {
     /// One component; the error names the closest one.
     pub fn inspect(&self, id: &str) -> Result<api::Component, Problem> {
         let table = self.read();
-        ComponentId::parse(id).and_then(|id| table.describe(&id)).ok_or_else(|| {
+        let parsed = ComponentId::parse(id);
+        let missing = |id: &ComponentId| {
+            let why = table.missing.get(id)?;
+            Some(self.about_missing(id)?.describe(format!("holds everything: {why}")))
+        };
+        let found = parsed.and_then(|id| table.describe(&id).or_else(|| missing(&id)));
+        found.ok_or_else(|| {
             if let Some(problem) = table.refused.get(id) {
                 return problem.clone();
             }

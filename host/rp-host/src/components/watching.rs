@@ -219,27 +219,39 @@ impl Components {
         Ok(())
     }
 
+    /// Settings may name the policies in force, and these.
+    fn check_named(
+        &self,
+        settings: &ChainSettings,
+        mut known: Vec<ComponentId>,
+    ) -> Result<(), Problem> {
+        let table = self.read();
+        let policies = table.active.iter().filter(|(_, it)| matches!(it.loaded, Loaded::Policy(_)));
+        known.extend(policies.map(|(id, _)| id.clone()));
+        let mut named = settings.settings.keys().chain(settings.chain.iter().flatten());
+        match named.find(|named| known.iter().all(|id| id.as_str() != named.as_str())) {
+            None => Ok(()),
+            Some(id) => Err(Problem::failed(format!(
+                "could not use {}: there is no policy {id} in force",
+                self.root.policy_settings().display()
+            ))
+            .hint("`rp-host component list` lists the policies")),
+        }
+    }
+
     /// All of the new settings or none: half of them is what nobody wanted.
     async fn apply_settings(
         &self,
         rules: &mut Rules,
         settings: ChainSettings,
     ) -> Result<(), Problem> {
-        let active: Vec<_> = self.read().active.values().cloned().collect();
-        let policies = active.iter().filter(|it| matches!(it.loaded, Loaded::Policy(_)));
-        let known: Vec<String> =
-            policies.map(|active| active.about.manifest.id.to_string()).collect();
+        // Before anything changes; one that is missing may be loaded with these settings.
+        let missing = self.read().missing.keys().cloned().collect();
+        self.check_named(&settings, missing)?;
         self.load_missing(rules, &settings).await?;
-        for id in settings.settings.keys().chain(settings.chain.iter().flatten()) {
-            if !known.contains(id) {
-                return Err(Problem::failed(format!(
-                    "could not use {}: there is no policy {id} in force",
-                    self.root.policy_settings().display()
-                ))
-                .hint("`rp-host component list` lists the policies"));
-            }
-        }
+        self.check_named(&settings, Vec::new())?;
         let mut renewed = Vec::new();
+        let active: Vec<_> = self.read().active.values().cloned().collect();
         for active in active {
             let id = &active.about.manifest.id;
             let wanted = settings.of(id.as_str());

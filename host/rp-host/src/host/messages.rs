@@ -253,10 +253,12 @@ fn waiting_message(pending: &Pending) -> api::Message {
 
 fn held_message(held: &HeldMessage) -> api::HeldMessage {
     let message = &held.message;
+    // Nobody here gets what goes to another machine.
+    let named = || message.to.split('\n').map(str::to_owned).collect();
     api::HeldMessage {
         id: message.id.clone(),
         from: message.from.clone(),
-        to: held.recipients.clone(),
+        to: if held.recipients.is_empty() { named() } else { held.recipients.clone() },
         body: serde_json::from_str(message.body.get()).unwrap_or_default(),
         reason: held.reason.clone(),
         at_ms: held.held_at_ms,

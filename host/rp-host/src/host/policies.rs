@@ -4,17 +4,19 @@ use std::{
     fs::File,
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
 use rp_mesh::{AgentId, PeerInfo};
-use rp_protocol::routing::{Decision, Direction, Facts, Peer};
+use rp_protocol::{
+    mesh::BROADCAST,
+    routing::{Decision, Direction, Facts, Peer},
+};
 use serde::Deserialize;
 
 use super::{Host, now_ms};
 use crate::{
     api,
-    components::{ChainSettings, Rehearsal},
+    components::{ChainSettings, Link, Rehearsal},
     problem::{Problem, While},
 };
 
@@ -28,30 +30,14 @@ impl Host {
         asked: &api::Explain,
     ) -> Result<api::Explanation, Problem> {
         let peers = self.mesh.peers().await;
-        let find = |address: &str| {
-            let is_meant = |peer: &&PeerInfo| match address {
-                "person" => peer.agent == Some(AgentId::person()) || peer.address == address,
-                address => peer.address == address,
-            };
-            peers.iter().find(is_meant)
-        };
-        let sender = find(&asked.from).ok_or_else(|| {
+        let sender = find(&peers, &asked.from).ok_or_else(|| {
             Problem::failed(format!("nobody on the mesh has the address {}", asked.from))
                 .hint("`rp-host peers` lists the addresses")
         })?;
-        let recipients: Vec<&PeerInfo> = match asked.to.as_str() {
-            "broadcast" => peers
-                .iter()
-                .filter(|peer| peer.cwd == sender.cwd && peer.address != sender.address)
-                .collect(),
-            to => find(to).into_iter().collect(),
-        };
+        let recipients = recipients_of(&peers, sender, &asked.to);
         let body = asked.body.to_string();
         let facts = Facts {
-            direction: match recipients.iter().any(|peer| peer.pc.is_some()) {
-                true => Direction::Outbound,
-                false => Direction::Local,
-            },
+            direction: direction(sender, &recipients),
             sender: peer_of(sender),
             recipients: &recipients.iter().map(|peer| peer_of(peer)).collect::<Vec<_>>(),
             to: &asked.to,
@@ -83,18 +69,23 @@ impl Host {
         asked: &api::ReplayPolicies,
     ) -> Result<api::PolicyReplay, Problem> {
         let links = match &asked.settings {
-            None => self.components.chain(),
+            None => self.components.chain().to_vec(),
             Some(text) => {
                 let settings = ChainSettings::parse(text).doing("use these settings")?;
-                Arc::new(self.components.draft(&settings).await?)
+                self.components.draft(&settings).await?
             }
         };
+        let (readers, links) = without_readers(links)?;
         let log = self.root.audit();
         let after = now_ms().saturating_sub(asked.since_ms);
         let replay = move || {
             let mut rehearsal = Rehearsal::of(&links);
-            let mut replay =
-                api::PolicyReplay { messages: 0, would_change: 0, changed: Vec::new() };
+            let mut replay = api::PolicyReplay {
+                messages: 0,
+                would_change: 0,
+                changed: Vec::new(),
+                left_out: readers,
+            };
             for file in oldest_first(&log) {
                 for routed in read_log(&file).filter(|routed| routed.ts >= after) {
                     replay.messages += 1;
@@ -109,6 +100,49 @@ impl Host {
         };
         tokio::task::spawn_blocking(replay).await.doing("ask the policies again")
     }
+}
+
+/// The peer at an address.
+fn find<'a>(peers: &'a [PeerInfo], address: &str) -> Option<&'a PeerInfo> {
+    let is_meant = |peer: &&PeerInfo| match address {
+        "person" => peer.agent == Some(AgentId::person()) || peer.address == address,
+        address => peer.address == address,
+    };
+    peers.iter().find(is_meant)
+}
+
+/// Who gets a message; a broadcast stays on the machine.
+fn recipients_of<'a>(peers: &'a [PeerInfo], sender: &PeerInfo, to: &str) -> Vec<&'a PeerInfo> {
+    let hears = |peer: &&PeerInfo| {
+        peer.pc.is_none() && peer.cwd == sender.cwd && peer.address != sender.address
+    };
+    match to {
+        BROADCAST => peers.iter().filter(hears).collect(),
+        to => find(peers, to).into_iter().collect(),
+    }
+}
+
+fn direction(sender: &PeerInfo, recipients: &[&PeerInfo]) -> Direction {
+    if sender.pc.is_some() {
+        Direction::Inbound
+    } else if recipients.iter().any(|peer| peer.pc.is_some()) {
+        Direction::Outbound
+    } else {
+        Direction::Local
+    }
+}
+
+/// The routing log has no texts, so nobody can tell what a policy that reads them would decide.
+fn without_readers(links: Vec<Link>) -> Result<(Vec<String>, Vec<Link>), Problem> {
+    let reads = |link: &Link| link.policy.as_ref().is_ok_and(|policy| policy.wants_bodies());
+    let (readers, others): (Vec<Link>, Vec<Link>) = links.into_iter().partition(reads);
+    if others.is_empty() && !readers.is_empty() {
+        return Err(Problem::failed(
+            "every policy reads what messages say, and the routing log does not have that",
+        )
+        .hint("`rp-host policy explain` says what would happen to one message"));
+    }
+    Ok((readers.into_iter().map(|link| link.id).collect(), others))
 }
 
 fn peer_of(peer: &PeerInfo) -> Peer<'_> {
@@ -217,6 +251,33 @@ fn read_log(path: &Path) -> impl Iterator<Item = Routed> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn peer(address: &str, pc: Option<&str>) -> PeerInfo {
+        PeerInfo {
+            address: address.to_owned(),
+            name: "scout".to_owned(),
+            cwd: "/p".to_owned(),
+            pc: pc.map(str::to_owned),
+            harness: None,
+            agent: None,
+        }
+    }
+
+    #[test]
+    fn a_broadcast_is_explained_as_it_is_routed_to_those_on_the_machine() {
+        let peers = [peer("/p@a", None), peer("/p@b", None), peer("desk:/p@c", Some("desk"))];
+        let [sender, near, _] = &peers;
+        let recipients = recipients_of(&peers, sender, "broadcast");
+        assert_eq!(recipients, [near]);
+        assert_eq!(direction(sender, &recipients), Direction::Local);
+    }
+
+    #[test]
+    fn what_comes_from_another_machine_is_explained_as_inbound() {
+        let (here, away) = (peer("/p@a", None), peer("desk:/p@c", Some("desk")));
+        assert_eq!(direction(&away, &[&here]), Direction::Inbound);
+        assert_eq!(direction(&here, &[&away]), Direction::Outbound);
+    }
 
     #[test]
     fn an_address_tells_folder_name_and_machine() {

@@ -135,7 +135,9 @@ impl Actor {
         asked.record.settled = Some(Settled { at_ms: now_ms(), how });
         let record = asked.record.clone();
         let native = record.native.clone();
-        if let Err(error) = self.host.questions.write(vec![Change::Open(record)]).await {
+        // Behind what could not be written before.
+        self.changes.push(Change::Open(record));
+        if let Err(error) = self.host.questions.write_out(&mut self.changes).await {
             self.answer_came_out(id, false);
             return Err(harness_failure(format!("the answer was not given: {error}"), None));
         }
@@ -177,12 +179,8 @@ impl Actor {
 
     /// Puts what happened to questions on disk, so that nobody sees what could be forgotten.
     pub(super) async fn keep_changes(&mut self) {
-        let changes = std::mem::take(&mut self.changes);
-        if changes.is_empty() {
-            return;
-        }
-        // Even when the disk is full, the session goes on.
-        if let Err(error) = self.host.questions.write(changes).await {
+        // Even when the disk is full, the session goes on, and this is tried again.
+        if let Err(error) = self.host.questions.write_out(&mut self.changes).await {
             tracing::warn!(%error, "questions of a session were not written");
         }
     }

@@ -119,3 +119,38 @@ async fn the_newest_thousand_that_are_over_are_kept_and_no_more_bytes_than_allow
     questions.forget(&agent()).await.unwrap();
     assert_eq!(questions.list(true).unwrap(), []);
 }
+
+#[tokio::test]
+async fn what_the_disk_does_not_take_is_written_with_what_comes_next() {
+    const BROKEN: TableDefinition<&str, u64> = TableDefinition::new("questions_open");
+    let folder = tempfile::tempdir().unwrap();
+    let database = Database::open(&folder.path().join("host.redb")).unwrap();
+    let questions = Questions::open(database.clone()).await.unwrap();
+    // As a full disk, this lets no question in until it is mended.
+    let breaking = |transaction: &WriteTransaction| {
+        transaction.delete_table(OPEN)?;
+        transaction.open_table(BROKEN)?;
+        Ok(())
+    };
+    database.write(breaking).await.unwrap();
+    let first = questions.number(&agent(), question("first"));
+    let mut changes = vec![Change::Open(first)];
+    questions.write_out(&mut changes).await.unwrap_err();
+    assert_eq!(changes.len(), 1);
+    let mending = |transaction: &WriteTransaction| {
+        transaction.delete_table(BROKEN)?;
+        transaction.open_table(OPEN)?;
+        Ok(())
+    };
+    database.write(mending).await.unwrap();
+    changes.push(Change::Open(questions.number(&agent(), question("second"))));
+    questions.write_out(&mut changes).await.unwrap();
+    assert!(changes.is_empty());
+    assert_eq!(ids(&questions.list(false).unwrap()), ["q1", "q2"]);
+
+    database.write(breaking).await.unwrap();
+    let settle = |_| Change::Settle(over(questions.number(&agent(), question("?")), yes()));
+    let mut changes: Vec<_> = (0..UNWRITTEN + 1).map(settle).collect();
+    questions.write_out(&mut changes).await.unwrap_err();
+    assert_eq!(changes.len(), UNWRITTEN, "the oldest is given up");
+}

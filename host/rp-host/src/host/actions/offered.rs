@@ -1,7 +1,7 @@
 //! The actions of an agent, by the names they are called with.
 
 use rp_engine::Actions;
-use rp_protocol::{actions::Action, component::Permit};
+use rp_protocol::actions::Action;
 
 use crate::{api, config::did_you_mean, problem::Problem};
 
@@ -10,8 +10,6 @@ pub(super) struct Offered {
     /// What it is called with: its own name, behind the component's id when two components have
     /// an action of this name.
     pub(super) name: String,
-    /// What the component was granted.
-    pub(super) permits: Vec<Permit>,
     pub(super) actions: Actions,
     action: Action,
 }
@@ -32,13 +30,12 @@ impl Offered {
 }
 
 /// The actions that make sense for agents of a harness.
-pub(super) fn offered(components: Vec<(Vec<Permit>, Actions)>, harness: &str) -> Vec<Offered> {
+pub(super) fn offered(components: Vec<Actions>, harness: &str) -> Vec<Offered> {
     let mut offered = Vec::new();
-    for (permits, actions) in components {
+    for actions in components {
         for action in actions.list().iter().filter(|action| action.suits(harness)) {
             offered.push(Offered {
                 name: action.name.clone(),
-                permits: permits.clone(),
                 actions: actions.clone(),
                 action: action.clone(),
             });

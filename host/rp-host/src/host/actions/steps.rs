@@ -24,7 +24,9 @@ pub(super) struct Doer<'a> {
 impl Doer<'_> {
     /// Does one step; the component is told what came of it.
     pub(super) async fn perform(&self, step: Step) -> Result<Reply, Failure> {
-        permits::allow(self.offered.component(), &self.offered.permits, &step)?;
+        // Asked at each step, so that what a person takes back is gone at once.
+        let component = self.offered.component();
+        permits::allow(component, &self.host.components.permits(component), &step)?;
         match step {
             Step::Command { command } => self.session.command(command).await,
             Step::Ask { prompt } => {
