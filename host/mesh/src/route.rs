@@ -342,10 +342,12 @@ impl Broker {
         let from = envelope.from.clone().into_owned();
         let roster = self.remote_roster();
         let about = self.about_remote(&from, &roster, batch.now_ms);
-        let verdict = if about_earlier == Inbound::Message {
-            self.verdict(&about, &recipients, &envelope, batch.now_ms)
-        } else {
-            Verdict::Deliver
+        let verdict = match about_earlier {
+            Inbound::Ack { .. } | Inbound::TransportError { .. } => Verdict::Deliver,
+            // What only looks like a router's word is somebody's message.
+            Inbound::Message | Inbound::BadAck => {
+                self.verdict(&about, &recipients, &envelope, batch.now_ms)
+            }
         };
         let parcel = Parcel::from_remote(envelope, recipients, told);
         self.obey(verdict, parcel, &about, &mut batch);
