@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// What the relay bears; each bound has its answer.
@@ -13,7 +13,8 @@ pub struct Limits {
     /// Connections from one address (IPv6: from one /64). A further one is closed as soon as it
     /// is accepted, or gets status 429 when a proxy passes it on. Loopback is not counted.
     pub connections_per_address: usize,
-    /// Connections that are accepted in a second. Further ones wait.
+    /// Connections that are accepted in a second. Further ones wait; those over QUIC are told to
+    /// come back, and refused if they do while there are still too many.
     pub handshakes_per_second: u32,
     /// Frames from one peer in a second, over all its connections. The relay reads further ones
     /// later, so the sender waits and nothing is lost.
@@ -29,8 +30,9 @@ pub struct Limits {
     pub content_bytes: u64,
     /// Bytes waiting for one connection. One that falls further behind is cut off.
     pub queue_bytes: usize,
-    /// Bytes held for all connections together: waiting to be sent, or received in part. Whoever
-    /// they grow further for is cut off, but none for its first 64 KiB.
+    /// Bytes held for all connections together: waiting to be sent, received in part, or received
+    /// whole on a stream of QUIC and not handled. Whoever they grow further for is cut off, but none
+    /// for its first 64 KiB. What QUIC itself holds for a connection is bounded apart from this.
     pub queued_bytes: usize,
     /// Owners whose membership is kept. A further one is refused with status 503.
     pub owners: u64,
@@ -140,6 +142,7 @@ impl Pace {
 pub struct Admission {
     max: usize,
     max_per_address: usize,
+    handshakes: Mutex<Bucket>,
     counted: Mutex<Counted>,
 }
 
@@ -164,8 +167,26 @@ impl Admission {
         Arc::new(Self {
             max: limits.connections,
             max_per_address: limits.connections_per_address,
+            handshakes: Mutex::new(Bucket::new(
+                f64::from(limits.handshakes_per_second),
+                Instant::now(),
+            )),
             counted: Mutex::default(),
         })
+    }
+
+    /// Counts a handshake that has begun, and returns how long to wait before the next one.
+    pub fn pause_after_handshake(&self, now: Instant) -> Duration {
+        self.handshakes().take(1.0, now)
+    }
+
+    /// Counts a handshake if it may begin now.
+    pub fn may_shake_hands(&self, now: Instant) -> bool {
+        self.handshakes().try_take(1.0, now)
+    }
+
+    fn handshakes(&self) -> MutexGuard<'_, Bucket> {
+        self.handshakes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A place for a new connection, if there is one. Without an address it is counted in total

@@ -83,7 +83,8 @@ pub struct Options {
     /// once, or get status 429 behind a proxy [default: 512]
     #[arg(long, env = "RP_RELAY_MAX_CONNECTIONS_PER_ADDRESS", value_name = "COUNT")]
     pub max_connections_per_address: Option<usize>,
-    /// Connections accepted in a second; further ones wait [default: 5000]
+    /// Connections accepted in a second; further ones wait, over QUIC they are refused [default:
+    /// 5000]
     #[arg(long, env = "RP_RELAY_HANDSHAKES_PER_SECOND", value_name = "COUNT")]
     pub handshakes_per_second: Option<u32>,
     /// Frames of one peer in a second; further ones are read later [default: 50000]
@@ -103,8 +104,8 @@ pub struct Options {
     /// MiB]
     #[arg(long, env = "RP_RELAY_MAX_QUEUE_BYTES", value_name = "BYTES")]
     pub max_queue_bytes: Option<usize>,
-    /// Bytes held for all connections, waiting or received in part; whoever they grow further for is cut off [default: 1
-    /// GiB]
+    /// Bytes held for all connections, waiting, received in part or not handled yet; whoever they
+    /// grow further for is cut off [default: 1 GiB]
     #[arg(long, env = "RP_RELAY_MAX_QUEUED_BYTES", value_name = "BYTES")]
     pub max_queued_bytes: Option<usize>,
     /// Owners whose membership is kept; further ones get status 503 [default: 1000000]
