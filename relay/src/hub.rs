@@ -109,7 +109,7 @@ impl Hub {
     /// Somebody at a room.
     ///
     /// # Errors
-    /// The peer has too many rooms.
+    /// The peer has too many rooms, or the room's id is too long.
     pub fn register_recipient(
         &self,
         key: PublicKey,
