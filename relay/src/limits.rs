@@ -36,8 +36,12 @@ pub struct Limits {
     pub queued_bytes: usize,
     /// Owners whose membership is kept. A further one is refused with status 503.
     pub owners: u64,
-    /// Publications of memberships in a second. Further ones get status 429.
+    /// Publications of memberships in a second that are signed and newer than what is there.
+    /// Further ones get status 429.
     pub publications_per_second: u32,
+    /// Publications in a second from one address (IPv6: from one /64), whatever they are worth.
+    /// Further ones get status 429. Loopback has as many as all together.
+    pub publications_per_second_per_address: u32,
 }
 
 impl Default for Limits {
@@ -55,6 +59,7 @@ impl Default for Limits {
             queued_bytes: 1 << 30,
             owners: 1_000_000,
             publications_per_second: 200,
+            publications_per_second_per_address: 20,
         }
     }
 }
@@ -137,6 +142,42 @@ impl Pace {
     }
 }
 
+/// Of how many addresses it is remembered how often they published. Beyond these all are forgotten,
+/// which lets each of them publish a second's worth once more.
+const REMEMBERED_ADDRESSES: usize = 65_536;
+
+/// How often each address may publish.
+#[derive(Debug)]
+pub struct Publishers {
+    of_one: f64,
+    of_loopback: f64,
+    buckets: Mutex<HashMap<Option<IpAddr>, Bucket>>,
+}
+
+impl Publishers {
+    /// Nobody has published anything.
+    #[must_use]
+    pub fn new(limits: &Limits) -> Self {
+        Self {
+            of_one: f64::from(limits.publications_per_second_per_address),
+            of_loopback: f64::from(limits.publications_per_second),
+            buckets: Mutex::default(),
+        }
+    }
+
+    /// Whether what comes from this address can be looked at now.
+    pub fn may_publish(&self, address: IpAddr, now: Instant) -> bool {
+        let address = counted_as(address);
+        let per_second = if address.is_some() { self.of_one } else { self.of_loopback };
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        if buckets.len() >= REMEMBERED_ADDRESSES && !buckets.contains_key(&address) {
+            buckets.clear();
+        }
+        let bucket = buckets.entry(address).or_insert_with(|| Bucket::new(per_second, now));
+        bucket.try_take(1.0, now)
+    }
+}
+
 /// Counts the connections that are there.
 #[derive(Debug)]
 pub struct Admission {
@@ -201,8 +242,7 @@ impl Admission {
     }
 
     fn count(self: &Arc<Self>, address: Option<IpAddr>, is_connection: bool) -> Option<Place> {
-        let address = address.map(|address| address.to_canonical());
-        let address = address.filter(|address| !address.is_loopback()).map(network);
+        let address = address.and_then(counted_as);
         let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
         if is_connection && counted.all >= self.max {
             return None;
@@ -235,12 +275,14 @@ impl Drop for Place {
     }
 }
 
-/// Who has an IPv6 address usually has the /64 around it.
-fn network(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
+/// What an address is counted as: who has an IPv6 address usually has the /64 around it. Loopback is
+/// not counted.
+fn counted_as(address: IpAddr) -> Option<IpAddr> {
+    match address.to_canonical() {
+        loopback if loopback.is_loopback() => None,
         IpAddr::V6(address) => {
-            IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)))
+            Some(IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))))
         }
+        address => Some(address),
     }
 }

@@ -97,7 +97,7 @@ impl Memberships {
         Ok(Self { database, changes: Arc::default() })
     }
 
-    /// Counts the accepted publications: what was concluded from memberships holds until it
+    /// Counts the publications that were stored: what was concluded from memberships holds until it
     /// changes.
     #[must_use]
     pub fn changes(&self) -> u64 {
@@ -128,7 +128,9 @@ impl Memberships {
         };
         match self.database.write(work).await {
             Ok(outcome) => {
-                self.changes.fetch_add(1, Ordering::AcqRel);
+                if outcome.is_ok() {
+                    self.changes.fetch_add(1, Ordering::AcqRel);
+                }
                 outcome
             }
             Err(error) => {

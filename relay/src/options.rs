@@ -114,6 +114,10 @@ pub struct Options {
     /// Memberships published in a second; further ones get status 429 [default: 200]
     #[arg(long, env = "RP_RELAY_PUBLICATIONS_PER_SECOND", value_name = "COUNT")]
     pub publications_per_second: Option<u32>,
+    /// The same from one address, or one /64 of IPv6, whether they are accepted or not; loopback
+    /// apart [default: 20]
+    #[arg(long, env = "RP_RELAY_PUBLICATIONS_PER_SECOND_PER_ADDRESS", value_name = "COUNT")]
+    pub publications_per_second_per_address: Option<u32>,
 }
 
 /// The form of the log.
@@ -205,6 +209,7 @@ impl Options {
             max_queued_bytes,
             max_owners,
             publications_per_second,
+            publications_per_second_per_address,
         )
     }
 
@@ -301,6 +306,9 @@ impl Options {
             publications_per_second: self
                 .publications_per_second
                 .unwrap_or(default.publications_per_second),
+            publications_per_second_per_address: self
+                .publications_per_second_per_address
+                .unwrap_or(default.publications_per_second_per_address),
         }
     }
 }
