@@ -245,6 +245,11 @@ impl Options {
                 let file = folder.join("self-signed.pem");
                 Ok(Some(Source::Own { file, names: self.certificate_names(listen) }))
             }
+            (None, None, false, false) if self.plain_tcp.unwrap_or(false) => {
+                Err(OptionsError::Combination(
+                    "an authority asks by TLS on TCP, where only plain HTTP is spoken\nhint: leave out --plain-tcp, or give --certificate and --key instead of --acme-domain",
+                ))
+            }
             (None, None, false, false) => Ok(Some(Source::Acme {
                 domains,
                 contact: self.acme_contact.clone(),
