@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::client::{PATIENCE, auth, hello, key, next, secret};
+use crate::client::{Client, PATIENCE, TestRelay, auth, hello, key, next, secret};
 use crate::http::request;
 use crate::mesh::{blob, membership, sign};
 
@@ -86,6 +86,26 @@ async fn at_sigterm_every_client_is_closed_with_1001_and_the_program_ends_well()
     assert!(status.expect("it did not end").unwrap().success());
     assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
     assert!(tokio::net::TcpStream::connect(address).await.is_err());
+}
+
+#[tokio::test]
+async fn more_than_a_hundred_clients_are_closed_over_four_seconds_at_the_end() {
+    let relay = TestRelay::start().await;
+    let mut clients = Vec::new();
+    for number in 0..120 {
+        clients.push(Client::connect(&relay, 1, &number.to_string()).await);
+    }
+    let TestRelay { relay, .. } = relay;
+    let started = Instant::now();
+    let ending = tokio::spawn(relay.end());
+    for client in &mut clients {
+        match next(&mut client.socket).await {
+            Some(Ok(Message::Close(Some(close)))) => assert_eq!(u16::from(close.code), 1001),
+            other => panic!("not closed but {other:?}"),
+        }
+    }
+    assert!(started.elapsed() > Duration::from_millis(3_900), "{:?}", started.elapsed());
+    ending.await.unwrap();
 }
 
 #[tokio::test]
