@@ -6,6 +6,9 @@ mod reset_key;
 mod session;
 mod socket;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -18,7 +21,7 @@ use rp_protocol::relay::{
 use tokio::sync::Notify;
 
 use crate::limits::Pace;
-use crate::websocket::{Close, Opcode, Outbox};
+use crate::websocket::{Close, Held, Opcode, Outbox};
 
 pub use quic::{QuicError, listen};
 pub use reset_key::ResetKey;
@@ -41,8 +44,15 @@ enum Carrier {
 
 #[derive(Debug, Default)]
 struct Large {
-    frames: Mutex<VecDeque<Vec<u8>>>,
+    frames: Mutex<VecDeque<Counted>>,
     is_there: Notify,
+}
+
+/// An encoded frame, counted among what all connections hold together.
+#[derive(Debug)]
+struct Counted {
+    bytes: Vec<u8>,
+    _held: Held,
 }
 
 /// A connected host.
@@ -63,8 +73,8 @@ pub struct Host {
     /// What it sent and has no final answer to.
     flight: Mutex<Flight<()>>,
     /// What it was sent and has not answered, with who sent it; nobody waits for the answer to
-    /// what came from the old wire.
-    awaiting: Mutex<Awaiting>,
+    /// what came from the old wire. None once the connection is over.
+    awaiting: Mutex<Option<Awaiting>>,
 }
 
 /// By sender and id, who waits for the answer.
@@ -77,6 +87,8 @@ pub enum Handover {
     Queued,
     /// There is no room for it now.
     Full,
+    /// The host's connection is over, and the host is not among those that are connected any more.
+    Gone,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -100,7 +112,7 @@ impl Host {
             carrier,
             heard: Notify::new(),
             flight: Mutex::new(Flight::of(welcome)),
-            awaiting: Mutex::default(),
+            awaiting: Mutex::new(Some(Awaiting::new())),
         })
     }
 
@@ -128,7 +140,7 @@ impl Host {
     fn has_room(&self, bytes: usize) -> bool {
         let large = match &self.carrier {
             Carrier::WebSocket => 0,
-            Carrier::Quic(large) => lock(&large.frames).iter().map(Vec::len).sum(),
+            Carrier::Quic(large) => lock(&large.frames).iter().map(|frame| frame.bytes.len()).sum(),
         };
         self.outbox.has_room(bytes.saturating_add(large))
     }
@@ -147,18 +159,20 @@ impl Host {
         id: MessageId,
         content: Content<'_>,
     ) -> Handover {
-        {
-            let mut awaiting = lock(&self.awaiting);
-            if awaiting.len() >= MAX_AWAITING || !self.has_room(content.len()) {
-                return Handover::Full;
-            }
-            awaiting.insert((from, id), sender.map(Arc::downgrade));
+        // Locked until all is said: whatever comes of the message comes after the word that it was
+        // accepted, and nothing is accepted once everything is lost.
+        let mut guard = lock(&self.awaiting);
+        let Some(awaiting) = guard.as_mut() else { return Handover::Gone };
+        if awaiting.len() >= MAX_AWAITING || !self.has_room(content.len()) {
+            return Handover::Full;
         }
+        awaiting.insert((from, id), sender.map(Arc::downgrade));
         if let Some(sender) = sender {
-            // Before the answer of the host can come.
             sender.say(&Frame::Answer { id, answer: Answer::Accepted });
         }
-        if !self.say(&Frame::Deliver { id, from, content }) {
+        let is_queued = self.say(&Frame::Deliver { id, from, content });
+        drop(guard);
+        if !is_queued {
             self.settle(from, id, Answer::Lost);
         }
         Handover::Queued
@@ -166,7 +180,8 @@ impl Host {
 
     /// This host has answered a message, or will not any more.
     fn settle(&self, from: PublicKey, id: MessageId, answer: Answer) {
-        let sender = lock(&self.awaiting).remove(&(from, id)).flatten();
+        let waiting = lock(&self.awaiting).as_mut().and_then(|all| all.remove(&(from, id)));
+        let sender = waiting.flatten();
         if let Some(sender) = sender.and_then(|sender| sender.upgrade()) {
             sender.answer(id, answer);
         }
@@ -186,8 +201,8 @@ impl Host {
 
     /// Nothing that it was sent will be answered any more.
     fn lose_everything(&self) {
-        let lost = std::mem::take(&mut *lock(&self.awaiting));
-        for ((_, id), sender) in lost {
+        let lost = lock(&self.awaiting).take();
+        for ((_, id), sender) in lost.into_iter().flatten() {
             if let Some(sender) = sender.and_then(|sender| sender.upgrade()) {
                 sender.answer(id, Answer::Lost);
             }
@@ -203,7 +218,12 @@ impl Carrier {
             }
             Self::WebSocket => outbox.send(Opcode::Binary, &frame),
             Self::Quic(large) if is_large(&frame) => {
-                lock(&large.frames).push_back(frame);
+                let mut held = Held::new(outbox.budget());
+                if !held.set(frame.len()) {
+                    outbox.overflow();
+                    return false;
+                }
+                lock(&large.frames).push_back(Counted { bytes: frame, _held: held });
                 large.is_there.notify_one();
                 true
             }

@@ -1,6 +1,6 @@
 //! The hosts that are connected, and who watches which machine.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use rp_protocol::key::PublicKey;
@@ -69,6 +69,13 @@ impl Hosts {
         if self.connected.contains_key(watcher) {
             self.wishes.entry(*watcher).or_default().machines = machines.into();
         }
+    }
+
+    /// Whether a machine wants to watch one of these.
+    #[must_use]
+    pub fn wishes_any(&self, watcher: &PublicKey, machines: &HashSet<PublicKey>) -> bool {
+        let wish = self.wishes.get(watcher);
+        wish.is_some_and(|wish| wish.machines.iter().any(|machine| machines.contains(machine)))
     }
 
     /// Begins to find out whom of its wishes a machine may watch, for [`Hosts::watch`].

@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::host::Host;
 use crate::hosts::Hosts;
-use crate::limits::{Bucket, Limits, Pace};
+use crate::limits::{Bucket, Limits, Pace, Publishers};
 use crate::membership::Memberships;
 use crate::metrics::{Gauges, Metrics};
 use crate::recipient::Recipient;
@@ -40,6 +40,8 @@ pub struct Hub {
     pub names: Vec<RelayName>,
     /// Locked after the registry by whoever needs both.
     hosts: RwLock<Hosts>,
+    /// How often each address may publish.
+    pub publishers: Publishers,
     publishing: std::sync::Mutex<Bucket>,
 }
 
@@ -48,6 +50,8 @@ pub struct Hub {
 pub enum Unpublished {
     /// Too many owners have one here.
     TooManyOwners,
+    /// Too many were published in the last second.
+    TooMany,
     /// It is not acceptable, or could not be stored.
     Refused(PublishError),
 }
@@ -68,6 +72,7 @@ impl Hub {
             tasks: TaskTracker::new(),
             names,
             hosts: RwLock::default(),
+            publishers: Publishers::new(&limits),
             publishing: std::sync::Mutex::new(Bucket::new(per_second, Instant::now())),
         })
     }
@@ -94,7 +99,7 @@ impl Hub {
     /// A connection of the old wire that has proven its key.
     ///
     /// # Errors
-    /// The peer has too many rooms.
+    /// The peer has too many rooms, or the room's id is too long.
     pub fn register(
         &self,
         hello: &Hello,
@@ -109,7 +114,7 @@ impl Hub {
     /// Somebody at a room.
     ///
     /// # Errors
-    /// The peer has too many rooms.
+    /// The peer has too many rooms, or the room's id is too long.
     pub fn register_recipient(
         &self,
         key: PublicKey,
@@ -268,13 +273,24 @@ impl Hub {
             return Err(Unpublished::TooManyOwners);
         }
         let before = before.ok().flatten();
+        // Whoever has no key of an owner can only say again what the owner said before: that is
+        // answered, and takes nobody's turn.
+        let version = publication.membership().version;
+        if let Some(stale) = before.as_ref().filter(|before| version <= before.version) {
+            return Err(Unpublished::Refused(PublishError::Stale { current: stale.version }));
+        }
+        if !self.may_publish() {
+            return Err(Unpublished::TooMany);
+        }
         let before = before.and_then(|stored| Membership::parse(&stored.blob).ok());
         let members = before.iter().chain([publication.membership()]).flat_map(|of| &of.members);
         let members: HashSet<PublicKey> = members.map(|member| member.key).collect();
         let published = self.memberships.publish(publication, unix_ms()).await;
         let published = published.map_err(Unpublished::Refused)?;
         for machine in &members {
-            self.look_again(machine);
+            if self.hosts().wishes_any(machine, &members) {
+                self.look_again(machine);
+            }
             for host in self.hosts().of(machine) {
                 host.say(&Frame::Membership);
             }
@@ -282,8 +298,8 @@ impl Hub {
         Ok(published)
     }
 
-    /// Whether a publication can be looked at now.
-    pub fn may_publish(&self) -> bool {
+    /// Whether a publication can be stored now.
+    fn may_publish(&self) -> bool {
         let mut bucket = self.publishing.lock().unwrap_or_else(PoisonError::into_inner);
         bucket.try_take(1.0, Instant::now())
     }

@@ -66,6 +66,22 @@ pub async fn import(path: &Path, memberships: &Memberships) -> Result<Imported, 
     Ok(imported)
 }
 
+/// The same, unless all of the file was taken over before: then nothing is read.
+///
+/// # Errors
+/// As [`import`]. What is missing is taken over the next time.
+pub async fn import_once(
+    path: &Path,
+    memberships: &Memberships,
+) -> Result<Option<Imported>, ImportError> {
+    if memberships.has_taken_over(path)? {
+        return Ok(None);
+    }
+    let imported = import(path, memberships).await?;
+    memberships.note_taken_over(path).await?;
+    Ok(Some(imported))
+}
+
 fn read(path: &Path) -> Result<(Vec<ForeignRow>, u64), rusqlite::Error> {
     let database = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     let mut query = database.prepare("SELECT * FROM mesh_versions")?;

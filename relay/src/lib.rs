@@ -6,6 +6,7 @@
 //! [`websocket`].
 
 pub mod conversation;
+pub mod doubts;
 pub mod host;
 pub mod hosts;
 pub mod http;

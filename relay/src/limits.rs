@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// What the relay bears; each bound has its answer.
@@ -13,7 +13,8 @@ pub struct Limits {
     /// Connections from one address (IPv6: from one /64). A further one is closed as soon as it
     /// is accepted, or gets status 429 when a proxy passes it on. Loopback is not counted.
     pub connections_per_address: usize,
-    /// Connections that are accepted in a second. Further ones wait.
+    /// Connections that are accepted in a second. Further ones wait; those over QUIC are told to
+    /// come back, and refused if they do while there are still too many.
     pub handshakes_per_second: u32,
     /// Frames from one peer in a second, over all its connections. The relay reads further ones
     /// later, so the sender waits and nothing is lost.
@@ -29,13 +30,18 @@ pub struct Limits {
     pub content_bytes: u64,
     /// Bytes waiting for one connection. One that falls further behind is cut off.
     pub queue_bytes: usize,
-    /// Bytes held for all connections together: waiting to be sent, or received in part. Whoever
-    /// they grow further for is cut off, but none for its first 64 KiB.
+    /// Bytes held for all connections together: waiting to be sent, received in part, or received
+    /// whole on a stream of QUIC and not handled. Whoever they grow further for is cut off, but none
+    /// for its first 64 KiB. What QUIC itself holds for a connection is bounded apart from this.
     pub queued_bytes: usize,
     /// Owners whose membership is kept. A further one is refused with status 503.
     pub owners: u64,
-    /// Publications of memberships in a second. Further ones get status 429.
+    /// Publications of memberships in a second that are signed and newer than what is there.
+    /// Further ones get status 429.
     pub publications_per_second: u32,
+    /// Publications in a second from one address (IPv6: from one /64), whatever they are worth.
+    /// Further ones get status 429. Loopback has as many as all together.
+    pub publications_per_second_per_address: u32,
 }
 
 impl Default for Limits {
@@ -53,6 +59,7 @@ impl Default for Limits {
             queued_bytes: 1 << 30,
             owners: 1_000_000,
             publications_per_second: 200,
+            publications_per_second_per_address: 20,
         }
     }
 }
@@ -135,11 +142,48 @@ impl Pace {
     }
 }
 
+/// Of how many addresses it is remembered how often they published. Beyond these all are forgotten,
+/// which lets each of them publish a second's worth once more.
+const REMEMBERED_ADDRESSES: usize = 65_536;
+
+/// How often each address may publish.
+#[derive(Debug)]
+pub struct Publishers {
+    of_one: f64,
+    of_loopback: f64,
+    buckets: Mutex<HashMap<Option<IpAddr>, Bucket>>,
+}
+
+impl Publishers {
+    /// Nobody has published anything.
+    #[must_use]
+    pub fn new(limits: &Limits) -> Self {
+        Self {
+            of_one: f64::from(limits.publications_per_second_per_address),
+            of_loopback: f64::from(limits.publications_per_second),
+            buckets: Mutex::default(),
+        }
+    }
+
+    /// Whether what comes from this address can be looked at now.
+    pub fn may_publish(&self, address: IpAddr, now: Instant) -> bool {
+        let address = counted_as(address);
+        let per_second = if address.is_some() { self.of_one } else { self.of_loopback };
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        if buckets.len() >= REMEMBERED_ADDRESSES && !buckets.contains_key(&address) {
+            buckets.clear();
+        }
+        let bucket = buckets.entry(address).or_insert_with(|| Bucket::new(per_second, now));
+        bucket.try_take(1.0, now)
+    }
+}
+
 /// Counts the connections that are there.
 #[derive(Debug)]
 pub struct Admission {
     max: usize,
     max_per_address: usize,
+    handshakes: Mutex<Bucket>,
     counted: Mutex<Counted>,
 }
 
@@ -164,8 +208,26 @@ impl Admission {
         Arc::new(Self {
             max: limits.connections,
             max_per_address: limits.connections_per_address,
+            handshakes: Mutex::new(Bucket::new(
+                f64::from(limits.handshakes_per_second),
+                Instant::now(),
+            )),
             counted: Mutex::default(),
         })
+    }
+
+    /// Counts a handshake that has begun, and returns how long to wait before the next one.
+    pub fn pause_after_handshake(&self, now: Instant) -> Duration {
+        self.handshakes().take(1.0, now)
+    }
+
+    /// Counts a handshake if it may begin now.
+    pub fn may_shake_hands(&self, now: Instant) -> bool {
+        self.handshakes().try_take(1.0, now)
+    }
+
+    fn handshakes(&self) -> MutexGuard<'_, Bucket> {
+        self.handshakes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A place for a new connection, if there is one. Without an address it is counted in total
@@ -180,8 +242,7 @@ impl Admission {
     }
 
     fn count(self: &Arc<Self>, address: Option<IpAddr>, is_connection: bool) -> Option<Place> {
-        let address = address.map(|address| address.to_canonical());
-        let address = address.filter(|address| !address.is_loopback()).map(network);
+        let address = address.and_then(counted_as);
         let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
         if is_connection && counted.all >= self.max {
             return None;
@@ -214,12 +275,14 @@ impl Drop for Place {
     }
 }
 
-/// Who has an IPv6 address usually has the /64 around it.
-fn network(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
+/// What an address is counted as: who has an IPv6 address usually has the /64 around it. Loopback is
+/// not counted.
+fn counted_as(address: IpAddr) -> Option<IpAddr> {
+    match address.to_canonical() {
+        loopback if loopback.is_loopback() => None,
         IpAddr::V6(address) => {
-            IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)))
+            Some(IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))))
         }
+        address => Some(address),
     }
 }

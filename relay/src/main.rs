@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use rp_relay::import::import;
+use rp_relay::doubts::doubts;
+use rp_relay::import::{import, import_once};
 use rp_relay::membership::Memberships;
 use rp_relay::options::{LogFormat, Options};
 use rp_relay::server::{Relay, Settings};
@@ -31,7 +32,7 @@ const OTHER_FILES: u64 = 64;
     after_help = "Examples:\n  \
     rp-relay --self-signed --name relay.example.org:3000\n  \
     rp-relay --acme-domain relay.example.org --port 443\n  \
-    rp-relay --listen 127.0.0.1 --trusted-proxy 127.0.0.1/32\n  \
+    rp-relay --listen 127.0.0.1 --name relay.example.org:443 --trusted-proxy 127.0.0.1/32\n  \
     rp-relay check --config /etc/rp-relay.toml"
 )]
 struct Cli {
@@ -110,7 +111,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
 }
 
 /// Where only the variable of Remote Pi's relay says where memberships are, they are kept beside
-/// its file, and what that holds is taken over when there are none yet.
+/// its file. What that holds is taken over once.
 fn with_foreign_database(options: &Options) -> Result<(Settings, Option<PathBuf>), Failure> {
     let foreign = std::env::var_os(FOREIGN_DATABASE).map(PathBuf::from);
     let mut options = options.clone();
@@ -118,8 +119,7 @@ fn with_foreign_database(options: &Options) -> Result<(Settings, Option<PathBuf>
         options.database = Some(foreign.with_extension("redb"));
     }
     let settings = options.settings()?;
-    let is_due = !settings.database.exists();
-    Ok((settings, foreign.filter(|file| is_due && file.exists())))
+    Ok((settings, foreign.filter(|file| file.exists())))
 }
 
 fn start_log(format: LogFormat) {
@@ -137,12 +137,16 @@ async fn serve(settings: Settings, foreign: Option<&Path>) -> Result<(), Failure
     if wanted.saturating_add(OTHER_FILES) > files {
         tracing::warn!(files, wanted, "fewer connections than allowed: too few file descriptors");
     }
+    for doubt in doubts(&settings) {
+        tracing::warn!(hint = doubt.hint(), "{doubt}");
+    }
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     if let Some(file) = foreign {
         let memberships = Memberships::open(&settings.database).await?;
-        let imported = import(file, &memberships).await?;
-        tracing::info!(?imported, "memberships taken over from {}", file.display());
+        if let Some(imported) = import_once(file, &memberships).await? {
+            tracing::info!(?imported, "memberships taken over from {}", file.display());
+        }
     }
     let relay = Relay::start(settings).await?;
     tracing::info!(address = %relay.address(), "listening");
@@ -202,6 +206,9 @@ fn check(settings: &Settings, json: bool) -> Result<(), Failure> {
         Some(Source::Own { file, .. }) if !file.exists() => None,
         Some(source) => Certificates::open(source)?.fingerprint,
     };
+    for doubt in doubts(settings) {
+        eprintln!("warning: {doubt}\nhint: {}", doubt.hint());
+    }
     let checked = Checked {
         listen: settings.listen.to_string(),
         database: settings.database.clone(),

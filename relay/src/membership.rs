@@ -1,9 +1,10 @@
 //! What owners published, on disk, and who may therefore write to whom.
 //!
-//! Two tables, changed in one transaction: the newest membership of each owner, and, for every
+//! Two tables of them, changed in one transaction: the newest membership of each owner, and, for every
 //! machine, the owners who list it. A machine may write to another if one single owner lists
 //! both; with the second table that takes two short walks instead of a look at every membership.
 
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,6 +22,9 @@ type Row<'a> = (u64, u64, [u8; 32], [u8; 64], &'a [u8]);
 
 /// A machine's key followed by the hash of an owner who lists it.
 const LISTED: TableDefinition<'_, [u8; 64], ()> = TableDefinition::new("listed");
+
+/// The files of other programs that were taken over as a whole.
+const TAKEN_OVER: TableDefinition<'_, &[u8], ()> = TableDefinition::new("taken_over");
 
 /// The SHA-256 of an owner's key: what a membership is asked for by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -91,13 +95,14 @@ impl Memberships {
         let create = |transaction: &redb::WriteTransaction| {
             transaction.open_table(MEMBERSHIPS)?;
             transaction.open_table(LISTED)?;
+            transaction.open_table(TAKEN_OVER)?;
             Ok(())
         };
         database.write(create).await.map_err(MembershipsError::Store)?;
         Ok(Self { database, changes: Arc::default() })
     }
 
-    /// Counts the accepted publications: what was concluded from memberships holds until it
+    /// Counts the publications that were stored: what was concluded from memberships holds until it
     /// changes.
     #[must_use]
     pub fn changes(&self) -> u64 {
@@ -128,7 +133,9 @@ impl Memberships {
         };
         match self.database.write(work).await {
             Ok(outcome) => {
-                self.changes.fetch_add(1, Ordering::AcqRel);
+                if outcome.is_ok() {
+                    self.changes.fetch_add(1, Ordering::AcqRel);
+                }
                 outcome
             }
             Err(error) => {
@@ -164,6 +171,29 @@ impl Memberships {
         let outcomes = self.database.write(work).await?;
         self.changes.fetch_add(1, Ordering::AcqRel);
         Ok(outcomes)
+    }
+
+    /// Whether all of another program's file was taken over before.
+    ///
+    /// # Errors
+    /// The storage failed.
+    pub fn has_taken_over(&self, file: &Path) -> Result<bool, StoreError> {
+        let name = file.as_os_str().as_bytes();
+        self.database
+            .read(|transaction| Ok(transaction.open_table(TAKEN_OVER)?.get(name)?.is_some()))
+    }
+
+    /// All of another program's file was taken over.
+    ///
+    /// # Errors
+    /// It could not be stored.
+    pub async fn note_taken_over(&self, file: &Path) -> Result<(), StoreError> {
+        let name = file.as_os_str().as_bytes().to_vec();
+        let note = move |transaction: &redb::WriteTransaction| {
+            transaction.open_table(TAKEN_OVER)?.insert(name.as_slice(), ())?;
+            Ok(())
+        };
+        self.database.write(note).await
     }
 
     /// What is stored of an owner.

@@ -83,7 +83,8 @@ pub struct Options {
     /// once, or get status 429 behind a proxy [default: 512]
     #[arg(long, env = "RP_RELAY_MAX_CONNECTIONS_PER_ADDRESS", value_name = "COUNT")]
     pub max_connections_per_address: Option<usize>,
-    /// Connections accepted in a second; further ones wait [default: 5000]
+    /// Connections accepted in a second; further ones wait, over QUIC they are refused [default:
+    /// 5000]
     #[arg(long, env = "RP_RELAY_HANDSHAKES_PER_SECOND", value_name = "COUNT")]
     pub handshakes_per_second: Option<u32>,
     /// Frames of one peer in a second; further ones are read later [default: 50000]
@@ -103,8 +104,8 @@ pub struct Options {
     /// MiB]
     #[arg(long, env = "RP_RELAY_MAX_QUEUE_BYTES", value_name = "BYTES")]
     pub max_queue_bytes: Option<usize>,
-    /// Bytes held for all connections, waiting or received in part; whoever they grow further for is cut off [default: 1
-    /// GiB]
+    /// Bytes held for all connections, waiting, received in part or not handled yet; whoever they
+    /// grow further for is cut off [default: 1 GiB]
     #[arg(long, env = "RP_RELAY_MAX_QUEUED_BYTES", value_name = "BYTES")]
     pub max_queued_bytes: Option<usize>,
     /// Owners whose membership is kept; further ones get status 503 [default: 1000000]
@@ -113,6 +114,10 @@ pub struct Options {
     /// Memberships published in a second; further ones get status 429 [default: 200]
     #[arg(long, env = "RP_RELAY_PUBLICATIONS_PER_SECOND", value_name = "COUNT")]
     pub publications_per_second: Option<u32>,
+    /// The same from one address, or one /64 of IPv6, whether they are accepted or not; loopback
+    /// apart [default: 20]
+    #[arg(long, env = "RP_RELAY_PUBLICATIONS_PER_SECOND_PER_ADDRESS", value_name = "COUNT")]
+    pub publications_per_second_per_address: Option<u32>,
 }
 
 /// The form of the log.
@@ -204,6 +209,7 @@ impl Options {
             max_queued_bytes,
             max_owners,
             publications_per_second,
+            publications_per_second_per_address,
         )
     }
 
@@ -238,6 +244,11 @@ impl Options {
             (None, None, true, true) => {
                 let file = folder.join("self-signed.pem");
                 Ok(Some(Source::Own { file, names: self.certificate_names(listen) }))
+            }
+            (None, None, false, false) if self.plain_tcp.unwrap_or(false) => {
+                Err(OptionsError::Combination(
+                    "an authority asks by TLS on TCP, where only plain HTTP is spoken\nhint: leave out --plain-tcp, or give --certificate and --key instead of --acme-domain",
+                ))
             }
             (None, None, false, false) => Ok(Some(Source::Acme {
                 domains,
@@ -300,6 +311,9 @@ impl Options {
             publications_per_second: self
                 .publications_per_second
                 .unwrap_or(default.publications_per_second),
+            publications_per_second_per_address: self
+                .publications_per_second_per_address
+                .unwrap_or(default.publications_per_second_per_address),
         }
     }
 }

@@ -15,6 +15,7 @@ mod tests;
 use std::collections::{HashMap, VecDeque};
 
 use rp_protocol::key::PublicKey;
+use rp_protocol::relay::MAX_ROOM_BYTES;
 use rp_protocol::relay::legacy::{Event, MetaPatch, RoomMeta, RoomState};
 
 pub(crate) use crate::registry::watch::Watches;
@@ -44,6 +45,9 @@ pub enum Refused {
     /// The peer has as many open rooms as one may have.
     #[error("the peer has too many open rooms")]
     TooManyRooms,
+    /// The id of the room is longer than [`MAX_ROOM_BYTES`].
+    #[error("the id of the room is too long")]
+    RoomTooLong,
 }
 
 /// What a peer may make the relay remember.
@@ -154,7 +158,7 @@ impl<H: Clone> Registry<H> {
     /// that the room and the peer are there, the new connection among them if it watches itself.
     ///
     /// # Errors
-    /// The peer has too many rooms; nothing has changed.
+    /// The peer has too many rooms, or the room's id is too long; nothing has changed.
     pub fn register(
         &mut self,
         peer: PublicKey,
@@ -163,6 +167,9 @@ impl<H: Clone> Registry<H> {
         handle: H,
         now: u64,
     ) -> Result<Registered<H>, Refused> {
+        if room.len() > MAX_ROOM_BYTES {
+            return Err(Refused::RoomTooLong);
+        }
         let known = self.peers.get(&peer);
         let opens_room = known.is_none_or(|known| known.room(room).is_none());
         if opens_room && known.is_some_and(|known| known.rooms.len() >= self.bounds.rooms) {

@@ -23,7 +23,7 @@ use tower_service::Service as _;
 use crate::host::{self, Host, QuicError, ResetKey};
 use crate::http::{Arrival, Served, router};
 use crate::hub::Hub;
-use crate::limits::{Admission, Bucket, Limits, Place};
+use crate::limits::{Admission, Limits, Place};
 use crate::membership::{Memberships, MembershipsError};
 use crate::recipient::Recipient;
 use crate::stream::Stream;
@@ -272,8 +272,6 @@ struct Acceptor {
 
 impl Acceptor {
     async fn run(self, listener: TcpListener) {
-        let per_second = f64::from(self.hub.limits.handshakes_per_second);
-        let mut bucket = Bucket::new(per_second, Instant::now());
         let ending = self.hub.ending.clone();
         loop {
             let accepted = tokio::select! {
@@ -288,7 +286,7 @@ impl Acceptor {
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
             }
-            let wait = bucket.take(1.0, Instant::now());
+            let wait = self.admission.pause_after_handshake(Instant::now());
             if !wait.is_zero() {
                 tokio::time::sleep(wait).await;
             }

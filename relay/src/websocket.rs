@@ -16,5 +16,5 @@ mod tests;
 
 pub use frame::{Close, Decoder, Message, Opcode, Step, Violation, write_frame, write_header};
 pub use handshake::{Upgrade, accept_key, requested_upgrade};
-pub use outbox::{MemoryBudget, Outbox};
+pub use outbox::{Held, MemoryBudget, Outbox};
 pub use socket::{Ended, Socket};

@@ -3,8 +3,9 @@
 
 use std::future::poll_fn;
 use std::net::UdpSocket;
+use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{Connection, Endpoint, IdleTimeout, Incoming, RecvStream, SendStream};
@@ -15,17 +16,17 @@ use rp_protocol::relay::login::{
 use rp_protocol::relay::{
     ALPN, CloseCode, Frame, FrameReader, MAX_LARGE_FRAME_BYTES, MAX_LARGE_STREAMS, read_large,
 };
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::reset_key::ResetKey;
 use super::session::{Broken, HostSession};
-use super::{Carrier, Host, Large, lock, login};
+use super::{Carrier, Counted, Host, Large, lock, login};
 use crate::conversation::BEAT;
 use crate::hub::Hub;
 use crate::limits::Admission;
 use crate::tls::Certificates;
-use crate::websocket::{Close, Outbox};
+use crate::websocket::{Close, Held, Outbox};
 
 /// How long a login may take.
 const LOGIN_DEADLINE: Duration = Duration::from_millis(LOGIN_DEADLINE_MS);
@@ -103,11 +104,14 @@ async fn accept(hub: Arc<Hub>, admission: Arc<Admission>, endpoint: Endpoint) {
         // Whoever has not shown that it gets what is sent to its address is asked to do so first,
         // as soon as that is worth a round trip.
         let is_crowded = endpoint.open_connections() > hub.limits.connections / 2;
-        if is_crowded && !incoming.remote_address_validated() {
+        let is_validated = incoming.remote_address_validated();
+        let may_begin = (is_validated || !is_crowded) && admission.may_shake_hands(Instant::now());
+        if !may_begin && !is_validated {
             let _ = incoming.retry();
             continue;
         }
-        let Some(place) = admission.admit(Some(incoming.remote_address().ip())) else {
+        let address = incoming.remote_address().ip();
+        let Some(place) = may_begin.then(|| admission.admit(Some(address))).flatten() else {
             hub.metrics.connections_refused.add(1);
             incoming.refuse();
             continue;
@@ -224,16 +228,20 @@ async fn converse(
 ) {
     let host = Arc::clone(&session.host);
     let (large, mut large_frames) = mpsc::channel(1);
-    let streams = tokio::spawn(receive_large(connection.clone(), large));
+    let streams = tokio::spawn(receive_large(connection.clone(), Arc::clone(&host), large));
     let sending_large = tokio::spawn(send_large(connection.clone(), Arc::clone(&host)));
-    let how = tokio::select! {
-        how = send(&host, &mut sink) => how,
-        () = receive(&mut session, &mut control, &mut large_frames) => {
-            // Whatever was the reason, it may still have to be sent.
-            tokio::select! {
-                how = send(&host, &mut sink) => how,
-                () = tokio::time::sleep(PARTING) => Close::Abort,
-                _ = connection.closed() => Close::Abort,
+    let how = {
+        // One and the same to the end: what is written half must become whole first.
+        let mut sending = pin!(send(&host, &mut sink));
+        tokio::select! {
+            how = &mut sending => how,
+            () = receive(connection, &mut session, &mut control, &mut large_frames) => {
+                // Whatever was the reason, it may still have to be sent.
+                tokio::select! {
+                    how = &mut sending => how,
+                    () = tokio::time::sleep(PARTING) => Close::Abort,
+                    _ = connection.closed() => Close::Abort,
+                }
             }
         }
     };
@@ -269,7 +277,7 @@ async fn send(host: &Host, sink: &mut SendStream) -> Close {
 /// Sends large frames, each on a stream of its own.
 async fn send_large(connection: Connection, host: Arc<Host>) {
     let Carrier::Quic(large) = &host.carrier else { return };
-    let permits = Arc::new(Semaphore::new(usize::try_from(MAX_LARGE_STREAMS).unwrap_or(1)));
+    let permits = Arc::new(Semaphore::new(large_streams()));
     loop {
         let next = lock(&large.frames).pop_front();
         let Some(frame) = next else {
@@ -279,7 +287,7 @@ async fn send_large(connection: Connection, host: Arc<Host>) {
         let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
         let Ok(mut stream) = connection.open_uni().await else { return };
         tokio::spawn(async move {
-            if stream.write_all(&frame).await.is_ok() && stream.finish().is_ok() {
+            if stream.write_all(&frame.bytes).await.is_ok() && stream.finish().is_ok() {
                 let _ = stream.stopped().await;
             }
             drop(permit);
@@ -287,24 +295,54 @@ async fn send_large(connection: Connection, host: Arc<Host>) {
     }
 }
 
-/// Reads the streams that the host opens, each a large frame.
-async fn receive_large(connection: Connection, frames: mpsc::Sender<Vec<u8>>) {
-    while let Ok(mut stream) = connection.accept_uni().await {
-        let frames = frames.clone();
+/// A large frame, and its place among those that a connection may have received and not handled.
+type Received = (Counted, OwnedSemaphorePermit);
+
+/// Reads the streams that the host opens, each a large frame. A new one is not read before one of
+/// those before it was handled.
+async fn receive_large(connection: Connection, host: Arc<Host>, frames: mpsc::Sender<Received>) {
+    let places = Arc::new(Semaphore::new(large_streams()));
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        let Ok(stream) = connection.accept_uni().await else { return };
+        let (frames, host) = (frames.clone(), Arc::clone(&host));
         tokio::spawn(async move {
-            // Type and length take at most 16 bytes.
-            if let Ok(frame) = stream.read_to_end(MAX_LARGE_FRAME_BYTES + 16).await {
-                let _ = frames.send(frame).await;
+            if let Some(frame) = read_whole(stream, &host).await {
+                let _ = frames.send((frame, place)).await;
             }
         });
     }
 }
 
+/// All that a stream carries, if that is no more than a large frame. The connection ends at once
+/// when there is no room for it.
+async fn read_whole(mut stream: RecvStream, host: &Host) -> Option<Counted> {
+    let mut bytes = Vec::new();
+    let mut held = Held::new(host.outbox.budget());
+    while let Some(chunk) = stream.read_chunk(64 << 10, true).await.ok()? {
+        bytes.extend_from_slice(&chunk.bytes);
+        // Type and length take at most 16 bytes.
+        if bytes.len() > MAX_LARGE_FRAME_BYTES + 16 {
+            return None;
+        }
+        if !held.set(bytes.capacity()) {
+            host.outbox.close(Close::Abort);
+            return None;
+        }
+    }
+    Some(Counted { bytes, _held: held })
+}
+
+fn large_streams() -> usize {
+    usize::try_from(MAX_LARGE_STREAMS).unwrap_or(1)
+}
+
 /// Handles what comes until the host is gone or has broken the rules.
 async fn receive(
+    connection: &Connection,
     session: &mut HostSession,
     control: &mut Control,
-    large: &mut mpsc::Receiver<Vec<u8>>,
+    large: &mut mpsc::Receiver<Received>,
 ) {
     let mut beat = interval(BEAT);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -315,9 +353,9 @@ async fn receive(
                 Some(bytes) => take(session, control, bytes),
                 None => Err(Broken(CloseCode::Done, "")),
             },
-            Some(frame) = large.recv() => {
-                session.count(frame.len());
-                match read_large(&frame) {
+            Some((frame, _place)) = large.recv() => {
+                session.count(frame.bytes.len());
+                match read_large(&frame.bytes) {
                     Ok(frame) => session.on_frame(frame),
                     Err(_) => Err(Broken(CloseCode::ProtocolError, "a frame cannot be read")),
                 }
@@ -332,7 +370,8 @@ async fn receive(
         }
         let pause = session.charge();
         if !pause.is_zero() {
-            tokio::time::sleep(pause).await;
+            // Whoever goes meanwhile is gone at once.
+            let _ = timeout(pause, connection.closed()).await;
         }
     }
 }

@@ -20,6 +20,9 @@ use crate::registry::ConnectionId;
 /// After how many beats without a sign of the host it is taken for gone.
 const SILENT_BEATS: u8 = 3;
 
+/// How many keys of a list to watch cost as much as a frame: each is looked up.
+const KEYS_PER_FRAME: usize = 32;
+
 /// A host that broke the rules: how its connection ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Broken(pub(super) CloseCode, pub(super) &'static str);
@@ -31,6 +34,8 @@ pub(super) struct HostSession {
     permissions: Permissions,
     rooms: HashMap<Box<str>, ConnectionId>,
     frames: u32,
+    /// How many frames what was asked for costs beyond those in which it was asked.
+    further: u32,
     bytes: u32,
     silent_beats: u8,
 }
@@ -43,6 +48,7 @@ impl HostSession {
             permissions: Permissions::default(),
             rooms: HashMap::new(),
             frames: 0,
+            further: 0,
             bytes: 0,
             silent_beats: 0,
         }
@@ -65,6 +71,7 @@ impl HostSession {
         let metrics = &self.hub.metrics;
         metrics.frames_received.add(u64::from(frames));
         metrics.bytes_received.add(u64::from(bytes));
+        let frames = frames.saturating_add(std::mem::take(&mut self.further));
         let pause = self.host.pace.charge(frames, bytes, Instant::now());
         metrics.paced.add(u64::from(!pause.is_zero()));
         pause
@@ -149,9 +156,8 @@ impl HostSession {
         if !self.may_write_to(&to) {
             return Some(Answer::Refused(Refusal::NotAuthorised));
         }
-        let newest = self.hub.hosts().newest(&to).cloned();
-        if let Some(target) = newest {
-            return self.hand_over(&target, id, content);
+        if let Some(answer) = self.hand_over(&to, id, content) {
+            return answer;
         }
         let registry = self.hub.registry();
         let mut legacy = registry.connections_of(&to).filter(|one| one.is_legacy()).peekable();
@@ -191,25 +197,32 @@ impl HostSession {
             return Some(Answer::Handed);
         }
         // Another machine, then; whether it is there is for those only who may write to it.
-        let target = match self.may_write_to(&to) {
-            true => self.hub.hosts().newest(&to).cloned(),
-            false => None,
-        };
-        match target {
-            Some(target) => self.hand_over(&target, id, Content::App { from_room, to_room, text }),
-            None => Some(Answer::Offline {
-                since_ms: self.hub.offline_since(&self.hub.registry(), &to),
-            }),
-        }
+        let content = Content::App { from_room, to_room, text };
+        let handed = if self.may_write_to(&to) { self.hand_over(&to, id, content) } else { None };
+        handed.unwrap_or_else(|| {
+            Some(Answer::Offline { since_ms: self.hub.offline_since(&self.hub.registry(), &to) })
+        })
     }
 
-    fn hand_over(&self, target: &Arc<Host>, id: MessageId, content: Content<'_>) -> Option<Answer> {
-        match target.deliver(Some(&self.host), self.host.key, id, content) {
-            Handover::Queued => {
-                self.hub.metrics.messages_forwarded.add(1);
-                None
+    /// A message to the newest host of a machine; nothing when the machine has none. Otherwise the
+    /// final answer, or nothing when that comes later.
+    fn hand_over(
+        &self,
+        to: &PublicKey,
+        id: MessageId,
+        content: Content<'_>,
+    ) -> Option<Option<Answer>> {
+        loop {
+            let target = self.hub.hosts().newest(to).cloned()?;
+            match target.deliver(Some(&self.host), self.host.key, id, content) {
+                Handover::Queued => {
+                    self.hub.metrics.messages_forwarded.add(1);
+                    return Some(None);
+                }
+                Handover::Full => return Some(Some(Answer::Busy { retry_after_ms: BUSY_MS })),
+                // It went after it was looked for; the next look does not find it.
+                Handover::Gone => {}
             }
-            Handover::Full => Some(Answer::Busy { retry_after_ms: BUSY_MS }),
         }
     }
 
@@ -245,6 +258,8 @@ impl HostSession {
         if keys.len() > bound {
             return Err(Broken(CloseCode::TooMuch, "too many watches"));
         }
+        let further = u32::try_from(keys.len() / KEYS_PER_FRAME).unwrap_or(u32::MAX);
+        self.further = self.further.saturating_add(further);
         self.hub.watch(&self.host.key, keys);
         Ok(())
     }

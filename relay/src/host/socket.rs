@@ -14,7 +14,7 @@ use super::{Carrier, login, transport_close};
 use crate::conversation::{Conversation, converse};
 use crate::hub::Hub;
 use crate::limits::Place;
-use crate::websocket::{Close, Decoder, Ended, Message, Opcode, Outbox, Socket};
+use crate::websocket::{Close, Decoder, Ended, Held, Message, Opcode, Outbox, Socket};
 
 /// The longest message: a frame of the longest payload with its type and length.
 const MAX_MESSAGE: usize = rp_protocol::relay::MAX_FRAME_BYTES + 16;
@@ -38,7 +38,8 @@ pub async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
             how
         }
         Ok(session) => {
-            let mut talk = Talk { session, parts: Parts::default() };
+            let held = Held::new(&hub.budget);
+            let mut talk = Talk { session, parts: Parts::default(), held };
             match converse(&mut socket, &mut talk).await {
                 Ended::Gone => Close::Abort,
                 Ended::Violation(violation) => {
@@ -98,6 +99,8 @@ async fn log_in<S: AsyncRead + AsyncWrite + Unpin>(
 struct Talk {
     session: HostSession,
     parts: Parts,
+    /// What the parts take of the memory for all connections.
+    held: Held,
 }
 
 impl Talk {
@@ -106,7 +109,12 @@ impl Talk {
         match read_message(bytes).map_err(malformed)? {
             None => Ok(()),
             Some(Frame::Part { last, bytes }) => {
-                match self.parts.push(last, bytes).map_err(malformed)? {
+                let whole = self.parts.push(last, bytes).map_err(malformed)?;
+                if !self.held.set(self.parts.held()) {
+                    self.session.host.outbox.close(Close::Abort);
+                    return Ok(());
+                }
+                match whole {
                     None => Ok(()),
                     Some(frame) => self.session.on_frame(read_large(&frame).map_err(malformed)?),
                 }

@@ -1,11 +1,11 @@
 //! `/mesh/<hash>`: reading and publishing memberships.
 
 use std::error::Error as _;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Extension, Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use http_body_util::LengthLimitError;
@@ -14,7 +14,7 @@ use rp_protocol::membership::{
 };
 use serde::Deserialize;
 
-use super::Served;
+use super::{Arrival, Served};
 use crate::hub::Unpublished;
 use crate::membership::OwnerHash;
 
@@ -54,6 +54,7 @@ pub(super) async fn read(
 
 pub(super) async fn publish(
     State(Served { hub, .. }): State<Served>,
+    Extension(arrival): Extension<Arrival>,
     Path(hash): Path<String>,
     body: Body,
 ) -> Response {
@@ -61,12 +62,12 @@ pub(super) async fn publish(
         Ok(body) => body,
         Err(refused) => return refused,
     };
-    if !hub.may_publish() {
-        return (StatusCode::TOO_MANY_REQUESTS, "too many publications").into_response();
-    }
-    let published = match check_publication(&body, &hash) {
-        Ok(publication) => hub.publish(publication).await,
-        Err(refused) => Err(Unpublished::Refused(refused)),
+    let published = match hub.publishers.may_publish(arrival.address, Instant::now()) {
+        false => Err(Unpublished::TooMany),
+        true => match check_publication(&body, &hash) {
+            Ok(publication) => hub.publish(publication).await,
+            Err(refused) => Err(Unpublished::Refused(refused)),
+        },
     };
     match published {
         Ok(published) => {
@@ -84,6 +85,9 @@ fn refusal(refused: Unpublished) -> Response {
     match refused {
         Unpublished::TooManyOwners => {
             (StatusCode::SERVICE_UNAVAILABLE, "too many owners").into_response()
+        }
+        Unpublished::TooMany => {
+            (StatusCode::TOO_MANY_REQUESTS, "too many publications").into_response()
         }
         Unpublished::Refused(refused) => {
             let status = StatusCode::from_u16(refused.status());

@@ -273,7 +273,8 @@ impl State<'_> {
                     since_ts: key.and_then(|key| registry.offline_since(&key)),
                 }
             };
-            let states: Vec<_> = peers.iter().map(|peer| state(peer)).collect();
+            let asked = peers.iter().take(self.hub.limits.subscriptions);
+            let states: Vec<_> = asked.map(|peer| state(peer)).collect();
             write_presence(&states)
         };
         let metrics = &self.hub.metrics;
@@ -286,7 +287,7 @@ impl State<'_> {
     }
 
     fn answer_rooms(&mut self, peers: &[Cow<'_, str>]) {
-        for peer in peers {
+        for peer in peers.iter().take(self.hub.limits.subscriptions) {
             let rooms = match canonical_key(peer) {
                 Some(key) => self.hub.registry().rooms_of(&key),
                 None => Vec::new(),

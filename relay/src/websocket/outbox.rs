@@ -49,6 +49,34 @@ impl MemoryBudget {
     }
 }
 
+/// What one holder has of a [`MemoryBudget`]; it is given back when this is dropped.
+#[derive(Debug)]
+pub struct Held {
+    budget: Arc<MemoryBudget>,
+    bytes: usize,
+}
+
+impl Held {
+    /// Nothing yet.
+    #[must_use]
+    pub fn new(budget: &Arc<MemoryBudget>) -> Self {
+        Self { budget: Arc::clone(budget), bytes: 0 }
+    }
+
+    /// From now on so many bytes are held; little is not counted. Whether there is room for them.
+    pub fn set(&mut self, bytes: usize) -> bool {
+        let bytes = if bytes > SPARED_BYTES { bytes } else { 0 };
+        let before = std::mem::replace(&mut self.bytes, bytes);
+        self.budget.exchange(before, bytes)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.budget.give_back(self.bytes);
+    }
+}
+
 /// The queue of one connection, bounded in bytes. Whoever has something to say appends it, and the
 /// task of the connection takes all of it at once.
 ///
@@ -101,7 +129,7 @@ impl Outbox {
     }
 
     /// What all connections share.
-    pub(super) fn budget(&self) -> &MemoryBudget {
+    pub fn budget(&self) -> &Arc<MemoryBudget> {
         &self.budget
     }
 
@@ -179,6 +207,13 @@ impl Outbox {
             self.budget.give_back(std::mem::take(&mut state.waiting).len());
         }
         state.wake();
+    }
+
+    /// Ends the connection at once, because more waits for its client than there is room for.
+    pub fn overflow(&self) {
+        let mut state = self.state();
+        state.has_overflowed = true;
+        self.end(&mut state, Close::Abort);
     }
 
     /// Whether the connection ended because its client read too slowly.

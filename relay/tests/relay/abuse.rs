@@ -82,21 +82,6 @@ async fn a_hello_that_comes_byte_by_byte_does_not_gain_time() {
 }
 
 #[tokio::test]
-async fn a_thousand_half_open_connections_keep_nobody_out_and_are_gone_in_time() {
-    let relay = TestRelay::start().await;
-    let mut half_open = Vec::new();
-    for number in 0..1000 {
-        let mut stream = TcpStream::connect(relay.address()).await.unwrap();
-        if number % 2 == 0 {
-            stream.write_all(b"GET / HTT").await.unwrap();
-        }
-        half_open.push(stream);
-    }
-    expect_alive(&relay).await;
-    until("all half-open connections are gone", || relay.relay.hub().tasks.is_empty()).await;
-}
-
-#[tokio::test]
 async fn random_bytes_before_and_after_the_upgrade_harm_nobody() {
     let relay = TestRelay::start().await;
     let mut state = 0x2545_F491_4F6C_DD1Du64;

@@ -21,19 +21,19 @@ use crate::client::{Client, PATIENCE, TestRelay, WebSocket, key, secret, until};
 use crate::encrypted::believing_everything;
 use crate::mesh::publish;
 
-fn public(number: u8) -> PublicKey {
+pub fn public(number: u8) -> PublicKey {
     secret(number).public()
 }
 
-fn id(number: u8) -> MessageId {
+pub fn id(number: u8) -> MessageId {
     MessageId([number; 16])
 }
 
-fn name(relay: &TestRelay) -> RelayName {
+pub fn name(relay: &TestRelay) -> RelayName {
     RelayName::new("127.0.0.1", relay.address().port()).unwrap()
 }
 
-enum Wire {
+pub enum Wire {
     Socket(Box<WebSocket>, Parts),
     Quic {
         connection: quinn::Connection,
@@ -45,8 +45,8 @@ enum Wire {
 }
 
 /// A host, or what pretends to be one.
-struct HostClient {
-    wire: Wire,
+pub struct HostClient {
+    pub wire: Wire,
 }
 
 impl HostClient {
@@ -59,14 +59,9 @@ impl HostClient {
         Self { wire: Wire::Socket(Box::new(socket), Parts::default()) }
     }
 
-    async fn open_quic(relay: &TestRelay) -> Self {
-        let mut tls = believing_everything();
-        tls.alpn_protocols = vec![ALPN.to_vec()];
-        let crypto = QuicClientConfig::try_from(tls).unwrap();
-        let config = quinn::ClientConfig::new(Arc::new(crypto));
-        let endpoint = quinn::Endpoint::client(([127, 0, 0, 1], 0).into()).unwrap();
-        let connecting = endpoint.connect_with(config, relay.address(), "localhost").unwrap();
-        let connection = connecting.await.unwrap();
+    pub async fn open_quic(relay: &TestRelay) -> Self {
+        let (endpoint, connection) = dial(relay).await;
+        let connection = connection.unwrap();
         let (sink, source) = connection.open_bi().await.unwrap();
         let reader = FrameReader::default();
         Self { wire: Wire::Quic { connection, _endpoint: endpoint, sink, source, reader } }
@@ -105,7 +100,7 @@ impl HostClient {
     }
 
     /// A host that is logged in, over either transport.
-    async fn connect(relay: &TestRelay, number: u8, over_quic: bool) -> Self {
+    pub async fn connect(relay: &TestRelay, number: u8, over_quic: bool) -> Self {
         let mut host = match over_quic {
             true => Self::open_quic(relay).await,
             false => Self::open_socket(relay).await,
@@ -114,11 +109,11 @@ impl HostClient {
         host
     }
 
-    async fn say(&mut self, frame: Frame<'_>) {
+    pub async fn say(&mut self, frame: Frame<'_>) {
         self.say_bytes(frame.to_bytes()).await;
     }
 
-    async fn say_bytes(&mut self, bytes: Vec<u8>) {
+    pub async fn say_bytes(&mut self, bytes: Vec<u8>) {
         match &mut self.wire {
             Wire::Socket(socket, _) if is_large(&bytes) => {
                 for part in parts(&bytes) {
@@ -136,7 +131,7 @@ impl HostClient {
     }
 
     /// The next frame, encoded; nothing when the connection has ended.
-    async fn hear_bytes(&mut self) -> Option<Vec<u8>> {
+    pub async fn hear_bytes(&mut self) -> Option<Vec<u8>> {
         tokio::time::timeout(PATIENCE, self.next()).await.expect("nothing came")
     }
 
@@ -174,17 +169,17 @@ impl HostClient {
     }
 
     /// The next frame, which must be this one.
-    async fn expect(&mut self, expected: Frame<'_>) {
+    pub async fn expect(&mut self, expected: Frame<'_>) {
         let bytes = self.hear_bytes().await.expect("the connection ended");
         assert_eq!(decode(&bytes), expected);
     }
 
-    async fn expect_answer(&mut self, id: MessageId, answer: Answer) {
+    pub async fn expect_answer(&mut self, id: MessageId, answer: Answer) {
         self.expect(Frame::Answer { id, answer }).await;
     }
 
     /// That the connection ends for this reason.
-    async fn expect_close(&mut self, expected: CloseCode) {
+    pub async fn expect_close(&mut self, expected: CloseCode) {
         loop {
             let bytes = self.hear_bytes().await.expect("it ended without a word");
             if let Frame::Close(close) = decode(&bytes) {
@@ -241,7 +236,21 @@ impl HostClient {
     }
 }
 
-fn decode(bytes: &[u8]) -> Frame<'_> {
+/// A connection by QUIC that has not logged in.
+pub async fn dial(
+    relay: &TestRelay,
+) -> (quinn::Endpoint, Result<quinn::Connection, quinn::ConnectionError>) {
+    let mut tls = believing_everything();
+    tls.alpn_protocols = vec![ALPN.to_vec()];
+    let crypto = QuicClientConfig::try_from(tls).unwrap();
+    let config = quinn::ClientConfig::new(Arc::new(crypto));
+    let endpoint = quinn::Endpoint::client(([127, 0, 0, 1], 0).into()).unwrap();
+    let connecting = endpoint.connect_with(config, relay.address(), "localhost").unwrap();
+    let connection = connecting.await;
+    (endpoint, connection)
+}
+
+pub fn decode(bytes: &[u8]) -> Frame<'_> {
     match is_large(bytes) {
         true => read_large(bytes).unwrap(),
         false => read_message(bytes).unwrap().unwrap(),
@@ -249,11 +258,11 @@ fn decode(bytes: &[u8]) -> Frame<'_> {
 }
 
 /// A relay that speaks QUIC and, on TCP, plain WebSocket.
-async fn start() -> TestRelay {
+pub async fn start() -> TestRelay {
     start_with(|_| {}).await
 }
 
-async fn start_with(change: impl FnOnce(&mut rp_relay::server::Settings)) -> TestRelay {
+pub async fn start_with(change: impl FnOnce(&mut rp_relay::server::Settings)) -> TestRelay {
     TestRelay::start_with(|settings| {
         settings.plain_tcp = true;
         settings.certificate = Some(Source::Own {
@@ -265,7 +274,7 @@ async fn start_with(change: impl FnOnce(&mut rp_relay::server::Settings)) -> Tes
     .await
 }
 
-fn sealed(number: u8, to: u8, bytes: &[u8]) -> Frame<'_> {
+pub fn sealed(number: u8, to: u8, bytes: &[u8]) -> Frame<'_> {
     Frame::Send { id: id(number), to: public(to), content: Content::Sealed(bytes) }
 }
 

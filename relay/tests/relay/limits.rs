@@ -4,13 +4,14 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::client::{Client, TestRelay, auth, hello, key, next, open, secret, until};
-use crate::mesh::{membership, post, publish, sign};
+use crate::http::{Answer, raw};
+use crate::mesh::{membership, path, post, publish, sign};
 
 #[tokio::test]
 async fn a_connection_too_many_is_closed_as_soon_as_it_is_accepted() {
@@ -166,6 +167,89 @@ async fn publications_too_many_in_a_second_are_told_to_come_back() {
     publish(&relay, 8, 1, &[1]).await;
     let blob = membership(9, 1, &[]).sign(&secret(9)).blob().to_vec();
     assert_eq!(post(&relay, 9, &sign(9, &blob)).await.status, 429);
+}
+
+/// A publication that a proxy passes on.
+async fn post_from(relay: &TestRelay, address: &str, owner: u8, publication: &Value) -> Answer {
+    let (path, body) = (path(owner), publication.to_string());
+    let length = body.len();
+    let request = format!(
+        "POST {path} HTTP/1.1\r\nHost: r\r\nConnection: close\r\nX-Forwarded-For: {address}\r\n\
+         Content-Length: {length}\r\n\r\n{body}"
+    );
+    raw(relay.address(), request.as_bytes()).await
+}
+
+/// A relay behind a proxy that stores so many publications in a second, and looks at so many of one
+/// address.
+async fn behind_a_proxy(publications: u32, of_one_address: u32) -> TestRelay {
+    TestRelay::start_with(|settings| {
+        settings.trusted_proxies = vec!["127.0.0.0/8".parse::<IpNet>().unwrap()];
+        settings.limits.publications_per_second = publications;
+        settings.limits.publications_per_second_per_address = of_one_address;
+    })
+    .await
+}
+
+fn signed(owner: u8, version: u64) -> Value {
+    sign(owner, membership(owner, version, &[]).sign(&secret(owner)).blob())
+}
+
+#[tokio::test]
+async fn who_publishes_junk_takes_nobody_elses_turn() {
+    let relay = behind_a_proxy(3, 5).await;
+    let mut junk = signed(8, 1);
+    junk["sig"] = signed(9, 1)["sig"].clone();
+    let mut statuses = Vec::new();
+    for number in 0..30 {
+        // All of one network.
+        let address = format!("2001:db8::{number}");
+        statuses.push(post_from(&relay, &address, 8, &junk).await.status);
+    }
+    assert!(statuses.starts_with(&[403, 403, 403, 403, 403]), "{statuses:?}");
+    assert!(statuses.contains(&429), "{statuses:?}");
+    assert_eq!(post_from(&relay, "2001:db8:0:1::1", 8, &signed(8, 1)).await.status, 200);
+}
+
+#[tokio::test]
+async fn who_says_again_what_an_owner_published_takes_nobody_elses_turn() {
+    let relay = behind_a_proxy(2, 100).await;
+    assert_eq!(post_from(&relay, "192.0.2.1", 8, &signed(8, 1)).await.status, 200);
+    let changes = relay.relay.hub().memberships.changes();
+    for _ in 0..20 {
+        assert_eq!(post_from(&relay, "192.0.2.1", 8, &signed(8, 1)).await.status, 409);
+    }
+    // What was concluded from memberships still holds.
+    assert_eq!(relay.relay.hub().memberships.changes(), changes);
+    assert_eq!(post_from(&relay, "192.0.2.1", 9, &signed(9, 1)).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_check_is_answered_for_so_many_peers_and_no_more() {
+    let relay = TestRelay::start_with(|settings| settings.limits.subscriptions = 2).await;
+    let mut client = Client::connect(&relay, 1, "main").await;
+    let peers = [key(2), key(3), key(4)];
+    client.say(json!({ "type": "presence_check", "peers": peers })).await;
+    assert_eq!(client.hear().await["states"].as_array().unwrap().len(), 2);
+    client.say(json!({ "type": "rooms_check", "peers": peers })).await;
+    let asked: Vec<Value> =
+        client.settle().await.iter().map(|answer| answer["peer"].clone()).collect();
+    assert_eq!(asked, [key(2), key(3)]);
+}
+
+#[tokio::test]
+async fn a_room_with_a_longer_id_than_allowed_is_not_opened() {
+    let relay = TestRelay::start().await;
+    Client::connect(&relay, 1, &"x".repeat(128)).await;
+    let mut socket = open(&relay).await;
+    let first = json!({ "type": "hello", "pubkey": key(1), "room_id": "x".repeat(129) });
+    let nonce = hello(&mut socket, first).await;
+    use futures_util::SinkExt as _;
+    socket.send(auth(&secret(1), &nonce)).await.unwrap();
+    match next(&mut socket).await {
+        Some(Ok(Message::Close(Some(close)))) => assert_eq!(u16::from(close.code), 1008),
+        other => panic!("not closed but {other:?}"),
+    }
 }
 
 #[tokio::test]

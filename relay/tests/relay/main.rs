@@ -8,6 +8,7 @@
 )]
 
 mod abuse;
+mod bad_hosts;
 mod client;
 mod encrypted;
 mod forwarding;

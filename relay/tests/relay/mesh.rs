@@ -39,7 +39,7 @@ pub fn sign(owner: u8, blob: &[u8]) -> Value {
     json!({ "blob": STANDARD.encode(blob), "sig": secret(owner).sign(blob).to_string() })
 }
 
-fn path(owner: u8) -> String {
+pub fn path(owner: u8) -> String {
     format!("/mesh/{}", secret(owner).public().hash())
 }
 

@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::client::{PATIENCE, auth, hello, key, next, secret};
+use crate::client::{Client, PATIENCE, TestRelay, auth, hello, key, next, secret};
 use crate::http::request;
 use crate::mesh::{blob, membership, sign};
 
@@ -86,6 +86,26 @@ async fn at_sigterm_every_client_is_closed_with_1001_and_the_program_ends_well()
     assert!(status.expect("it did not end").unwrap().success());
     assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
     assert!(tokio::net::TcpStream::connect(address).await.is_err());
+}
+
+#[tokio::test]
+async fn more_than_a_hundred_clients_are_closed_over_four_seconds_at_the_end() {
+    let relay = TestRelay::start().await;
+    let mut clients = Vec::new();
+    for number in 0..120 {
+        clients.push(Client::connect(&relay, 1, &number.to_string()).await);
+    }
+    let TestRelay { relay, .. } = relay;
+    let started = Instant::now();
+    let ending = tokio::spawn(relay.end());
+    for client in &mut clients {
+        match next(&mut client.socket).await {
+            Some(Ok(Message::Close(Some(close)))) => assert_eq!(u16::from(close.code), 1001),
+            other => panic!("not closed but {other:?}"),
+        }
+    }
+    assert!(started.elapsed() > Duration::from_millis(3_900), "{:?}", started.elapsed());
+    ending.await.unwrap();
 }
 
 #[tokio::test]
@@ -225,6 +245,34 @@ async fn the_variables_of_the_other_relay_are_understood_and_its_memberships_tak
 }
 
 #[tokio::test]
+async fn memberships_that_could_not_be_taken_over_at_the_first_start_are_at_the_next_one_and_once()
+{
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("mesh.db");
+    std::fs::write(&file, "no database yet").unwrap();
+    let command = || {
+        let mut command = program(folder.path());
+        command.env("REMOTEPI_MESH_DB_PATH", &file);
+        command
+    };
+    let output = command().args(["--listen", "127.0.0.1", "--port", "0"]).output().await.unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && error.contains("error: cannot read"), "{error}");
+    assert!(folder.path().join("mesh.redb").exists());
+
+    std::fs::remove_file(&file).unwrap();
+    foreign_database(&file, &[(8, 3, &[1, 2])]);
+    let (mut child, address, _) = serve(command()).await;
+    let path = format!("/mesh/{}", secret(8).public().hash());
+    assert_eq!(request(address, "GET", &path, b"").await.json()["version"], 3);
+    child.kill().await.unwrap();
+
+    std::fs::write(&file, "nobody reads it again").unwrap();
+    let (_child, address, _) = serve(command()).await;
+    assert_eq!(request(address, "GET", &path, b"").await.json()["version"], 3);
+}
+
+#[tokio::test]
 async fn a_file_that_is_no_database_of_the_other_relay_is_refused_with_a_hint() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("x.db"), "no database").unwrap();
@@ -265,6 +313,10 @@ async fn settings_that_are_wrong_are_refused_with_what_is_wrong() {
         (&["--config", "missing.toml", "check"], "cannot read missing.toml"),
         (&["--certificate", "a.pem", "check"], "hint: give both"),
         (&["--self-signed", "--acme-domain", "a.example", "check"], "more than one certificate"),
+        (
+            &["--plain-tcp", "--acme-domain", "a.example", "check"],
+            "error: an authority asks by TLS on TCP, where only plain HTTP is spoken\nhint: leave out --plain-tcp, or give --certificate and --key instead of --acme-domain\n",
+        ),
         (&["--certificate", "empty.pem", "--key", "empty.pem", "check"], "holds no certificate"),
         (&["--certificate", "a.pem", "--key", "b.pem", "check"], "cannot use a.pem"),
         (&["--name", "no port", "check"], "no name of a relay"),
@@ -273,6 +325,36 @@ async fn settings_that_are_wrong_are_refused_with_what_is_wrong() {
         let (done, _, error) = run(folder.path(), arguments).await;
         assert!(!done && error.starts_with("error: ") && error.contains(expected), "{error}");
     }
+}
+
+const LOCAL_NAMES: &str = "warning: hosts on other machines will be refused, because the relay knows itself only by names of this machine\nhint: say what clients call it, such as --name relay.example.org:443\n";
+
+const ACME_PORT: &str = "warning: the authority asks on TCP port 443, and the relay listens on 3000: unless that port leads here there will be no certificate\nhint: listen on it with --port 443, or have it passed on as it is\n";
+
+#[tokio::test]
+async fn settings_that_will_hardly_do_are_warned_of() {
+    let folder = tempfile::tempdir().unwrap();
+    for (arguments, expected) in [
+        (&["--trusted-proxy", "10.0.0.0/8"][..], LOCAL_NAMES),
+        (&["--trusted-proxy", "10.0.0.0/8", "--name", "[::1]:443,localhost:443"], LOCAL_NAMES),
+        (&["--trusted-proxy", "10.0.0.0/8", "--name", "relay.example.org:443"], ""),
+        (&["--acme-domain", "relay.example.org"], ACME_PORT),
+        (&["--acme-domain", "relay.example.org", "--port", "443"], ""),
+        (&["--self-signed=true"], ""),
+        (&[], ""),
+    ] {
+        let (done, _, error) = run(folder.path(), &[arguments, &["check"]].concat()).await;
+        assert!(done);
+        assert_eq!(error, expected, "{arguments:?}");
+    }
+    let mut command = program(folder.path());
+    command.args(["--trusted-proxy", "10.0.0.0/8"]);
+    let (_child, _, log) = serve(command).await;
+    let warned =
+        log.iter().find(|line| line["level"] == "WARN" && line["fields"]["hint"].is_string());
+    let fields = &warned.expect("no warning")["fields"];
+    let (message, hint) = (fields["message"].as_str().unwrap(), fields["hint"].as_str().unwrap());
+    assert_eq!(format!("warning: {message}\nhint: {hint}\n"), LOCAL_NAMES);
 }
 
 #[tokio::test]

@@ -237,3 +237,19 @@ async fn unsubscribing_over_the_wire_ends_the_news() {
     let _peer = Client::connect(&relay, 2, "atlas").await;
     watcher.expect_silence().await;
 }
+
+#[tokio::test]
+async fn of_a_text_that_is_too_long_only_the_beginning_is_kept() {
+    let relay = TestRelay::start().await;
+    let mut watcher = watcher(&relay).await;
+    // A character of two bytes lies across the end of what is kept.
+    let long = format!("x{}", "é".repeat(10_000));
+    let kept = format!("x{}", "é".repeat(6_143));
+    let meta = json!({ "name": long, "cwd": "/a" });
+    let mut machine = Client::connect_with_meta(&relay, 2, "a", meta).await;
+    let announced = watcher.hear().await;
+    assert_eq!((&announced["name"], &announced["cwd"]), (&json!(kept), &json!("/a")));
+    machine.say(update(json!({ "model": long.repeat(50), "thinking": "high" }))).await;
+    let meta = json!({ "model": kept, "thinking": "high", "working": false });
+    assert_eq!(watcher.hear().await["meta"], meta);
+}

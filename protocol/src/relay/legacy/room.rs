@@ -3,10 +3,13 @@
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::relay::MAX_DESCRIPTION_BYTES;
+
 /// The room of a connection that names none.
 pub const DEFAULT_ROOM: &str = "main";
 
-/// What a machine says about one of its rooms. The relay understands none of it.
+/// What a machine says about one of its rooms. The relay understands none of it. What is read is at
+/// most [`MAX_DESCRIPTION_BYTES`] of each text; the rest is cut off.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RoomMeta {
     /// The name under which the agent is announced; fixed at login.
@@ -25,7 +28,7 @@ impl RoomMeta {
     /// Reads `room_meta` of a login. A member of another type counts as absent.
     pub(super) fn parse(raw: &RawValue) -> Self {
         let members: Value = serde_json::from_str(raw.get()).unwrap_or_default();
-        let text = |name| members.get(name)?.as_str().map(Box::from);
+        let text = |name| members.get(name)?.as_str().map(within_bounds);
         Self {
             name: text("name"),
             cwd: text("cwd"),
@@ -59,7 +62,7 @@ impl Patch {
     fn parse(member: Option<&Value>) -> Self {
         match member {
             None => Self::Keep,
-            Some(Value::String(text)) => Self::Set(text.as_str().into()),
+            Some(Value::String(text)) => Self::Set(within_bounds(text)),
             Some(_) => Self::Clear,
         }
     }
@@ -71,6 +74,12 @@ impl Patch {
             Self::Set(new) => *text = Some(new.clone()),
         }
     }
+}
+
+/// As much of a text as is kept of it.
+fn within_bounds(text: &str) -> Box<str> {
+    let end = text.floor_char_boundary(MAX_DESCRIPTION_BYTES);
+    text.get(..end).unwrap_or_default().into()
 }
 
 /// A change to the metadata of a room. Name and folder never change.
