@@ -12,7 +12,7 @@ use rp_protocol::{
 };
 use serde_json::{Value, json};
 use tokio::{net::TcpStream, sync::mpsc, time::timeout};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async, tungstenite::Message};
+use tokio_tungstenite::{WebSocketStream, client_async, tungstenite::Message};
 
 use crate::{
     PATIENCE,
@@ -21,7 +21,7 @@ use crate::{
     relay::{Relay, publish},
 };
 
-type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+type Socket = WebSocketStream<TcpStream>;
 
 /// How many frames may wait on either side.
 const MAX_FRAMES: usize = 256;
@@ -46,10 +46,10 @@ impl OldMachine {
     /// Logs in, and is added to the mesh whose owner has these recovery words.
     pub async fn join(relay: &Relay, words: &str, nickname: &str) -> Result<Self> {
         let owner = owner_from_words(words)?;
-        let address = relay.url().replacen("http", "ws", 1);
         let key = SecretKey::from_seed(&[7; 32]);
-        let relay =
-            rp_link::Relay { url: RelayUrl::from_person(&relay.url())?, trust: Trust::Platform };
+        let url = relay.url();
+        let address = url.strip_prefix("http://").context("the relay is encrypted")?;
+        let relay = rp_link::Relay { url: RelayUrl::from_person(&url)?, trust: Trust::Platform };
         let path = format!("/mesh/{}", owner.public().hash());
         let (status, body) = rp_link::get(&relay, &path, 1 << 20, PATIENCE).await?;
         let Answer::Membership(signed) = Answer::read(status, &body) else {
@@ -66,7 +66,7 @@ impl OldMachine {
         publish(&relay, &owner, membership).await?;
         let (said, to_be_said) = mpsc::channel(MAX_FRAMES);
         let (hearing, heard) = mpsc::channel(MAX_FRAMES);
-        tokio::spawn(converse(log_in(&address, &key).await?, to_be_said, hearing));
+        tokio::spawn(converse(log_in(address, &key).await?, to_be_said, hearing));
         Ok(OldMachine { said, heard })
     }
 
@@ -104,7 +104,11 @@ impl OldMachine {
 
 /// Proves to have the key by signing what the relay has drawn.
 async fn log_in(address: &str, key: &SecretKey) -> Result<Socket> {
-    let (mut socket, _) = timeout(PATIENCE, connect_async(address)).await??;
+    let opening = async {
+        let stream = TcpStream::connect(address).await?;
+        anyhow::Ok(client_async(format!("ws://{address}/"), stream).await?.0)
+    };
+    let mut socket = timeout(PATIENCE, opening).await??;
     let hello = json!({ "type": "hello", "pubkey": key.public(), "room_id": "main" });
     socket.send(Message::text(hello.to_string())).await?;
     let Some(Ok(Message::Text(text))) = timeout(PATIENCE, socket.next()).await? else {
