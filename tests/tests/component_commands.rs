@@ -70,6 +70,16 @@ async fn a_component_comes_from_an_address_if_it_is_what_was_expected() {
     assert_eq!((&added["id"], &added["state"]), (&json!("picky"), &json!("ready")));
 }
 
+/// While the person reads, the package becomes another one that asks for more.
+async fn asks_for_more_meanwhile(host: &Host, folder: &Path, mut person: Terminal) {
+    let greedy = format!("{STORE}[permissions.bodies]\nreason = \"it is curious\"\n");
+    write_package(folder, &manifest("1.0.0", &greedy), &Guest::policy());
+    host.run_json(&["component", "add", folder.to_str().unwrap()]).await.unwrap();
+    person.press("y\n").await.unwrap();
+    person.until("error: picky is not what it was any more").await.unwrap();
+    assert_eq!(person.ended().await.unwrap(), Some(1));
+}
+
 #[tokio::test]
 async fn a_person_is_asked_and_grants_only_what_was_shown() {
     let host = Host::start(Vec::new()).await.unwrap();
@@ -78,13 +88,7 @@ async fn a_person_is_asked_and_grants_only_what_was_shown() {
     let mut person = terminal(&host, &["component", "add", folder.to_str().unwrap()]);
     person.until("Grant this? [y/N]").await.unwrap();
 
-    // While the person reads, it becomes another one that asks for more.
-    let greedy = format!("{STORE}[permissions.bodies]\nreason = \"it is curious\"\n");
-    write_package(&folder, &manifest("1.0.0", &greedy), &Guest::policy());
-    host.run_json(&["component", "add", folder.to_str().unwrap()]).await.unwrap();
-    person.press("y\n").await.unwrap();
-    person.until("error: picky is not what it was any more").await.unwrap();
-    assert_eq!(person.ended().await.unwrap(), Some(1));
+    asks_for_more_meanwhile(&host, &folder, person).await;
     assert_eq!(
         (&row(&host).await["state"], &row(&host).await["granted"]),
         (&json!("pending"), &json!([]))
@@ -151,12 +155,7 @@ async fn a_grant_at_the_terminal_is_for_what_was_shown() {
     person.until("keep data of its own: it counts").await.unwrap();
     person.until("Grant this? [y/N]").await.unwrap();
 
-    let greedy = format!("{STORE}[permissions.bodies]\nreason = \"it is curious\"\n");
-    write_package(&folder, &manifest("1.0.0", &greedy), &Guest::policy());
-    host.run_json(&["component", "add", folder.to_str().unwrap()]).await.unwrap();
-    person.press("y\n").await.unwrap();
-    person.until("error: picky is not what it was any more").await.unwrap();
-    assert_eq!(person.ended().await.unwrap(), Some(1));
+    asks_for_more_meanwhile(&host, &folder, person).await;
     assert_eq!(row(&host).await["granted"], json!([]));
 
     let mut person = terminal(&host, &["component", "grant", "picky"]);
